@@ -21,15 +21,14 @@ export interface EventInfo {
   readonly origin: { readonly client: number; readonly seq?: number } | undefined
 }
 
-// eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- "may return the new state" is the contract
-export type Handler<S, P = any> = (state: S, payload: P, info: EventInfo) => S | void
+export type Handler<S, P = unknown> = (state: S, payload: P, info: EventInfo) => S | void
 export type Mutator<S> = (state: S) => S | void
 /** What is told after a change: JSON pointers of what changed (empty text: all of it). */
 export type StoreListener = (change: { readonly version: number; readonly paths: readonly string[] }) => void
 
 export interface Microstore<S> {
   /** Subscribes a handler to an event by name or pattern; returns the function that unsubscribes it. */
-  on(event: string | RegExp, handler: Handler<S>): () => void
+  on<P = unknown>(event: string | RegExp, handler: Handler<S, P>): () => void
   emit(event: string, payload?: unknown): void
   getState(): S
   getState<T>(selector: (state: S) => T): T
