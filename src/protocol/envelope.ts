@@ -64,6 +64,11 @@ function pathOf(issues: readonly [v.BaseIssue<unknown>, ...v.BaseIssue<unknown>[
 }
 
 /** Makes an envelope; `uuid` is given when it answers, or is sent again. */
-export function envelope<C extends string, P>(command: C, payload: P, uuid = v7(), timestamp = Date.now()): Envelope<C, P> {
+export function envelope<C extends string, P>(
+  command: C,
+  payload: P,
+  uuid = v7(),
+  timestamp = Date.now(),
+): Envelope<C, P> {
   return { command, payload, uuid, timestamp }
 }

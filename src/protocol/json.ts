@@ -145,7 +145,9 @@ export function equalJson(a: JsonValue | undefined, b: JsonValue | undefined): b
   if (a === b) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   if (Array.isArray(a)) {
-    return Array.isArray(b) && a.length === b.length && a.every((item: JsonValue, i) => equalJson(item, b[i] as JsonValue))
+    return (
+      Array.isArray(b) && a.length === b.length && a.every((item: JsonValue, i) => equalJson(item, b[i] as JsonValue))
+    )
   }
   if (Array.isArray(b)) return false
   const keys = Object.keys(a)

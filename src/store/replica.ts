@@ -1,0 +1,569 @@
+/**
+ * The slave's half: the confirmed state, plus this client's own changes that are not answered yet, is the state shown.
+ *
+ * The life of a change: made (shown at once, `predict`) -> given out by `sendable` -> answered by its commit, or refused:
+ * run again after a `conflict`, given back to the program after anything else.
+ *
+ * Promises: what is shown never goes back to an older value of an own change; listeners hear once per batch; a welcome is
+ * not shown before its position is reached. It sends nothing, keeps no time, and takes messages that were parsed.
+ */
+import { NamedMasterError } from '../errors.js'
+import { equalJson, type JsonValue } from '../protocol/json.js'
+import {
+  MAX_OPERATIONS,
+  type Commit,
+  type CommittedEvent,
+  type Down,
+  type DownPayload,
+  type Patch,
+  type Position,
+  type UpPayload,
+} from '../protocol/replication.js'
+import { Events } from '../events.js'
+import { conflicts, overlaps, pathsOf } from './patch.js'
+import type { Handlers } from './handlers.js'
+import type { EventInfo } from './microstore.js'
+import { createTree, type Change, type Transaction, type Tree } from './tree.js'
+import { messageOf } from './store.js'
+
+/** Changes that may wait for their answer: at a thousand a second, ten seconds without a master. */
+export const MAX_PENDING_CHANGES = 10_000
+
+/** Acknowledged seqs remembered, to tell which of them a master that lost its latest writes took back. */
+const MAX_ACKNOWLEDGED_SEQS = 10_000
+
+interface PendingBase {
+  readonly seq: number
+  readonly id: string
+  readonly at: number
+  /** What it does to the state shown, while it does. */
+  shown: Change | undefined
+  /** Whether it is on its way on the present link. */
+  sent: boolean
+  /** Whether it ever was on its way: a master may have taken it. */
+  left: boolean
+}
+interface PendingEmit extends PendingBase {
+  readonly kind: 'emit'
+  readonly event: CommittedEvent
+  readonly idle: Set<object>
+}
+interface PendingMutate extends PendingBase {
+  readonly kind: 'mutate'
+  readonly mutator: (state: unknown) => unknown
+  /** What it is when sent: a patch on the version `base`, and what that writes. */
+  base: number
+  patch: Patch
+  writes: Change['writes']
+  /** Its patch no longer holds: a commit wrote what it writes, or it was refused so. */
+  stale: boolean
+}
+type Pending = PendingEmit | PendingMutate
+
+/** A change as it goes up, with what the envelope needs. */
+export type Outgoing = { readonly id: string; readonly at: number } & (
+  | { readonly command: 'emit'; readonly payload: UpPayload<'emit'> }
+  | { readonly command: 'mutate'; readonly payload: UpPayload<'mutate'> }
+)
+
+/** A change that left without a commit, as the program is told. */
+export interface Refusal {
+  readonly seq: number
+  readonly error: NamedMasterError
+  readonly event: string | undefined
+  readonly patch: Patch | undefined
+}
+
+export interface ReplicaEvents extends Record<string, readonly unknown[]> {
+  changed: [change: { version: number; paths: readonly string[] }]
+  /** A welcome's position was reached. `lost`: seqs that had been acknowledged and were taken back. */
+  caughtUp: [how: { by: 'commits' | 'snapshot'; lost: readonly number[]; first: boolean }]
+  /** Every change up to this seq is answered. */
+  settled: [seq: number]
+  refused: [refusal: Refusal]
+}
+
+/** What of the master's messages concerns the state. */
+export type ReplicaMessage = Extract<Down, { command: 'welcome' | 'snapshot' | 'commit' | 'refused' }>
+
+export interface ReplicaOptions {
+  readonly handlers: Handlers
+  /** Gets what a handler of somebody else's event threw. */
+  readonly report: (error: unknown) => void
+  readonly freeze?: boolean
+}
+
+export class Replica {
+  readonly events: Events<ReplicaEvents>
+  readonly #handlers: Handlers
+  readonly #report: (error: unknown) => void
+  readonly #tree: Tree
+
+  /** Where the confirmed state stands; undefined before the first welcome was reached. */
+  #position: Position | undefined
+  /** A welcome whose position is not reached: its commits wait in `#ahead`, nothing of it is shown. */
+  #catchingUp: { readonly welcome: DownPayload<'welcome'>; readonly fresh: boolean } | undefined
+  #snapshot: DownPayload<'snapshot'> | undefined
+  #ahead: Commit[] = []
+  /** Refusals whose version is not applied yet. */
+  #refusals: DownPayload<'refused'>[] = []
+
+  #client: number | undefined
+  #pending: Pending[] = []
+  #nextSeq = 1
+  #lastSeq = 0
+  #settledSeq = 0
+  #acknowledged: number[] = []
+  /** Told once the state is whole again. */
+  readonly #returned: Refusal[] = []
+  /** Whether the next welcome is the first of its link. */
+  #freshLink = false
+
+  constructor(options: ReplicaOptions) {
+    this.#handlers = options.handlers
+    this.#report = options.report
+    this.events = new Events<ReplicaEvents>(options.report)
+    this.#tree = createTree(undefined, options.freeze === undefined ? {} : { freeze: options.freeze })
+  }
+
+  /** The state shown. */
+  get value(): JsonValue | undefined {
+    return this.#tree.value
+  }
+  /** For `hello`. */
+  get position(): Position | undefined {
+    return this.#position
+  }
+  get version(): number {
+    return this.#position?.version ?? 0
+  }
+  get client(): number | undefined {
+    return this.#client
+  }
+  /** Changes not answered yet. */
+  get pending(): number {
+    return this.#pending.length
+  }
+  /** The seq of the latest change made; settled when `events.settled` has said as much. */
+  get latestSeq(): number {
+    return this.#nextSeq - 1
+  }
+  get settledSeq(): number {
+    return this.#settledSeq
+  }
+
+  /** An own emit: predicted, kept. Whoever calls has checked name and payload. */
+  emit(event: CommittedEvent): void {
+    this.#admit()
+    const seq = this.#nextSeq++
+    const pending: PendingEmit = {
+      kind: 'emit', seq, id: event.id, at: event.at, event, idle: new Set(), shown: undefined, sent: false, left: false,
+    } // prettier-ignore
+    this.#predict(pending, 'predict')
+    this.#pending.push(pending)
+    if (pending.shown !== undefined) this.#tell(pathsOf(pending.shown.patch))
+  }
+
+  /** An own mutate: shown, kept. Throws what the mutator throws; then nothing has happened. */
+  mutate(mutator: (state: unknown) => unknown, id: string, at: number): void {
+    this.#admit()
+    const change = this.#runMutator(mutator)
+    if (change.patch.length === 0) return
+    const { patch, writes } = change
+    this.#pending.push({
+      kind: 'mutate', seq: this.#nextSeq++, id, at, mutator, base: this.version, patch, writes, shown: change,
+      sent: false, left: false, stale: false,
+    }) // prettier-ignore
+    this.#tell(pathsOf(patch))
+  }
+
+  /** Somebody's volatile event, or our own. */
+  volatile(event: CommittedEvent, client: number | undefined): void {
+    const origin = client === undefined ? undefined : { client }
+    this.#handlers.observe(() => this.#tree.begin(), event, { phase: 'volatile', origin }, this.#report)
+  }
+
+  /** A new link: its first welcome decides what is sent again; refusals of the old one are of no use. */
+  relink(): void {
+    this.#freshLink = true
+    this.#catchingUp = undefined
+    this.#snapshot = undefined
+    this.#ahead = []
+    this.#refusals = []
+    for (const pending of this.#pending) pending.sent = false
+  }
+
+  /**
+   * What came since the last call. Throws `invalid-message` when it cannot be (a gap, a patch that does not fit): then
+   * the link is of no use, and `forget` makes the next hello ask for a snapshot.
+   */
+  receive(messages: readonly ReplicaMessage[]): void {
+    for (const message of messages) {
+      switch (message.command) {
+        case 'welcome':
+          this.#catchingUp = { welcome: message.payload, fresh: this.#freshLink }
+          this.#freshLink = false
+          this.#client = message.payload.client
+          this.#snapshot = undefined
+          this.#ahead = []
+          break
+        case 'snapshot':
+          this.#snapshot = message.payload
+          this.#ahead = []
+          break
+        case 'commit':
+          this.#ahead.push(message.payload)
+          break
+        case 'refused':
+          this.#refusals.push(message.payload)
+      }
+    }
+    if (this.#catchingUp === undefined) this.#advance()
+    else if (this.#reaches(this.#catchingUp.welcome)) this.#catchUp(this.#catchingUp.welcome, this.#catchingUp.fresh)
+  }
+
+  /** The confirmed state is not to be trusted: the next welcome brings another. */
+  forget(): void {
+    this.#position = undefined
+  }
+
+  /**
+   * The changes that may leave now, marked as sent: all of them in order, up to a mutate that writes what an own
+   * unanswered emit predicted (a guess must not become truth).
+   */
+  sendable(): Outgoing[] {
+    if (this.#position === undefined || this.#catchingUp !== undefined) return []
+    const outgoing: Outgoing[] = []
+    let prev = this.#lastSeq
+    for (const [i, pending] of this.#pending.entries()) {
+      if (!pending.sent) {
+        if (pending.kind === 'mutate' && this.#guesses(pending, i)) break
+        outgoing.push(toOutgoing(pending, prev))
+        pending.sent = pending.left = true
+      }
+      prev = pending.seq
+    }
+    return outgoing
+  }
+
+  /** Takes a change back that cannot be sent (too large, say), and tells the program. */
+  reject(seq: number, error: NamedMasterError): void {
+    const pending = this.#pending.find((other) => other.seq === seq)
+    if (pending !== undefined) this.#rebuild(() => this.#giveBack(pending, error))
+  }
+
+  /** Gives all that is not answered back to the program. */
+  abandon(error: NamedMasterError): void {
+    if (this.#pending.length === 0) return
+    this.#rebuild(() => {
+      for (const pending of [...this.#pending]) this.#giveBack(pending, error)
+    })
+  }
+
+  #admit(): void {
+    if (this.#position === undefined) {
+      throw new NamedMasterError(
+        'not-connected',
+        'Nothing can be changed before the first state has come: await connect()',
+      )
+    }
+    if (this.#handlers.busy) {
+      throw new NamedMasterError('store-busy', 'The store cannot be changed inside a handler or a mutator')
+    }
+    if (this.#pending.length >= MAX_PENDING_CHANGES) {
+      throw new NamedMasterError(
+        'outbox-full',
+        `${MAX_PENDING_CHANGES} changes wait for the master; wait for settled()`,
+      )
+    }
+  }
+
+  #reaches(welcome: DownPayload<'welcome'>): boolean {
+    const from = welcome.by === 'snapshot' ? this.#snapshot?.version : this.#position?.version
+    if (from === undefined) {
+      if (welcome.by === 'commits') throw impossible('commits were sent to a replica that has no state')
+      return false
+    }
+    const reached = this.#ahead.at(-1)?.version ?? from
+    return reached >= welcome.position.version
+  }
+
+  #catchUp(welcome: DownPayload<'welcome'>, fresh: boolean): void {
+    const first = this.#position === undefined
+    const { by, lastSeq } = welcome
+    const lost = by === 'snapshot' && lastSeq !== undefined ? this.#acknowledged.filter((seq) => seq > lastSeq) : []
+    if (by === 'snapshot') this.#acknowledged = []
+    this.#catchingUp = undefined
+    this.#rebuild((paths) => {
+      if (this.#snapshot !== undefined) {
+        this.#tree.reset(this.#snapshot.state)
+        this.#position = { term: welcome.position.term, version: this.#snapshot.version }
+        for (const pending of this.#pending) if (pending.kind === 'mutate') pending.stale = true
+        this.#snapshot = undefined
+        paths.add('')
+      }
+      this.#applyAhead(paths)
+      this.#position = { term: welcome.position.term, version: this.version }
+      if (fresh && lastSeq === undefined) this.#forgotten()
+      this.#answered((pending) => pending.seq <= (lastSeq ?? 0))
+      this.#lastSeq = lastSeq ?? 0
+    })
+    this.events.emit('caughtUp', { by, lost, first })
+  }
+
+  /** The master does not know this client: what it may or may not have taken goes back to the program. */
+  #forgotten(): void {
+    const error = new NamedMasterError(
+      'unknown-outcome',
+      'The master no longer knows this slave and may or may not have taken this change',
+    )
+    for (const pending of this.#pending.filter(({ left }) => left)) this.#giveBack(pending, error)
+  }
+
+  #advance(): void {
+    if (this.#ahead.length === 0 && this.#refusals.length === 0) return
+    if (this.#position === undefined) throw impossible('commits came before a welcome')
+    const confirmed = this.#confirm()
+    const waiting = confirmed && this.#pending.some((pending) => pending.kind === 'mutate' && !pending.sent)
+    if (this.#ahead.length > 0 || this.#due().length > 0 || waiting) this.#rebuild((paths) => this.#applyAhead(paths))
+    else this.#tellSettled()
+  }
+
+  /**
+   * The common case, without a rebuild: the next commits are our own oldest changes, just as they were predicted. What is
+   * shown already becomes confirmed.
+   */
+  #confirm(): boolean {
+    let taken = 0
+    for (const commit of this.#ahead) {
+      const [pending] = this.#pending
+      if (commit.version !== this.version + 1 || commit.origin === undefined) break
+      if (commit.origin.client !== this.#client || commit.origin.seq !== pending?.seq) break
+      if (!equalJson(pending.shown?.patch ?? [], commit.patch)) break
+      this.#pending.shift()
+      this.#acknowledge(pending.seq)
+      this.#moveTo(commit.version)
+      taken++
+    }
+    this.#ahead.splice(0, taken)
+    return taken > 0
+  }
+
+  /**
+   * Takes the pending changes off, lets `change` alter the confirmed state and the list of pending ones, puts on again
+   * what remains, and tells listeners once.
+   */
+  #rebuild(change: (paths: Set<string>) => void): void {
+    const paths = new Set<string>()
+    for (const pending of this.#pending.toReversed()) {
+      if (pending.shown === undefined) continue
+      for (const path of pathsOf(pending.shown.patch)) paths.add(path)
+      pending.shown.undo()
+      pending.shown = undefined
+    }
+    try {
+      change(paths)
+    } finally {
+      this.#takeRefusals()
+      this.#showAgain(paths)
+      this.#tell([...paths])
+      this.#tellSettled()
+    }
+  }
+
+  /** Applies the commits that came to the confirmed state, and adds the paths they wrote. */
+  #applyAhead(paths: Set<string>): void {
+    for (const commit of this.#ahead.splice(0)) {
+      if (commit.version <= this.version) continue
+      if (commit.version !== this.version + 1) throw impossible(`version ${commit.version} came after ${this.version}`)
+      const transaction = this.#tree.begin()
+      if (!transaction.apply(commit.patch)) {
+        transaction.rollback()
+        throw impossible(`the patch of version ${commit.version} does not fit`)
+      }
+      const { writes } = transaction.finish()
+      this.#moveTo(commit.version)
+      for (const path of pathsOf(commit.patch)) paths.add(path)
+      const seq = commit.origin?.client === this.#client ? commit.origin?.seq : undefined
+      // A client's own mutates never conflict with each other: the later was made on the earlier.
+      if (this.#pending.find((pending) => pending.seq === seq)?.kind !== 'mutate') this.#markStale(writes)
+      if (seq === undefined) {
+        this.#observe(commit)
+      } else {
+        this.#answered((pending) => pending.seq === seq)
+        this.#acknowledge(seq)
+      }
+    }
+  }
+
+  /** Pending mutates that a commit conflicts with: they will be refused. */
+  #markStale(writes: Change['writes']): void {
+    for (const pending of this.#pending) {
+      if (pending.kind === 'mutate' && !pending.stale) pending.stale = conflicts(pending.writes, writes)
+    }
+  }
+
+  #observe(commit: Commit): void {
+    const run = { phase: 'commit', origin: commit.origin } as const
+    for (const event of commit.events) {
+      this.#handlers.observe(() => this.#tree.begin(), event, run, this.#report)
+    }
+  }
+
+  #due(): DownPayload<'refused'>[] {
+    return this.#refusals.filter(({ version }) => version <= this.version)
+  }
+
+  /** A refused change is run again (after a conflict) or given back; what was built on it is sent again. */
+  #takeRefusals(): void {
+    const due = this.#due()
+    this.#refusals = this.#refusals.filter((refusal) => !due.includes(refusal))
+    for (const refusal of due) {
+      const at = this.#pending.findIndex(({ seq }) => seq === refusal.seq)
+      const pending = this.#pending[at]
+      if (pending === undefined) continue
+      for (const later of this.#pending.slice(at)) later.sent = false
+      if (pending.kind === 'mutate' && refusal.code === 'conflict') pending.stale = true
+      else this.#giveBack(pending, NamedMasterError.fromFault(refusal))
+    }
+  }
+
+  #showAgain(paths: Set<string>): void {
+    // From the first sent mutate that no longer holds, all of them are only shown: the refusal is on its way.
+    let onlyShown = false
+    for (const pending of [...this.#pending]) {
+      if (pending.kind === 'emit') {
+        this.#predict(pending, 'rerun')
+      } else if (!pending.sent) {
+        this.#runForSending(pending)
+      } else if (onlyShown || pending.stale || !this.#reapply(pending)) {
+        onlyShown = true
+        pending.shown = this.#attempt(() => this.#runMutator(pending.mutator))
+      }
+      for (const path of pathsOf(pending.shown?.patch ?? [])) paths.add(path)
+    }
+  }
+
+  #predict(pending: PendingEmit, phase: 'predict' | 'rerun'): void {
+    const run = { phase, origin: this.#originOf(pending), idle: pending.idle }
+    // A throw only means that there is no prediction: what the master decides is shown.
+    pending.shown = this.#attempt(() =>
+      this.#transact((transaction) => void this.#handlers.run(transaction, pending.event, run)),
+    )
+  }
+
+  #reapply(pending: PendingMutate): boolean {
+    const transaction = this.#tree.begin()
+    if (!transaction.apply(pending.patch)) {
+      transaction.rollback()
+      return false
+    }
+    pending.shown = transaction.finish()
+    return true
+  }
+
+  /** A mutate that is not on its way: its patch is made anew on what is confirmed by now. */
+  #runForSending(pending: PendingMutate): void {
+    try {
+      const change = this.#runMutator(pending.mutator)
+      if (change.patch.length === 0) {
+        this.#answered((other) => other === pending)
+        return
+      }
+      const { patch, writes } = change
+      Object.assign(pending, { patch, writes, base: this.version, stale: false, shown: change })
+    } catch (error) {
+      const message = messageOf(error, 'The mutator threw when it was run again')
+      this.#giveBack(pending, NamedMasterError.from(error, 'mutator-failed', message))
+    }
+  }
+
+  #runMutator(mutator: (state: unknown) => unknown): Change {
+    const change = this.#transact((transaction) => {
+      transaction.run((draft) => this.#handlers.exclusively('a mutator', () => mutator(draft)))
+    })
+    if (change.patch.length <= MAX_OPERATIONS) return change
+    change.undo()
+    throw new NamedMasterError('too-large', `A mutate may change ${MAX_OPERATIONS} places; send an event instead`)
+  }
+
+  #transact(program: (transaction: Transaction) => void): Change {
+    const transaction = this.#tree.begin()
+    try {
+      program(transaction)
+      return transaction.finish()
+    } catch (error) {
+      transaction.rollback()
+      throw error
+    }
+  }
+
+  #attempt<T>(program: () => T): T | undefined {
+    try {
+      return program()
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Whether a mutate writes what an own emit before it only guessed. */
+  #guesses(pending: PendingMutate, at: number): boolean {
+    return this.#pending
+      .slice(0, at)
+      .some((earlier) => earlier.kind === 'emit' && earlier.shown && overlaps(pending.writes, earlier.shown.writes))
+  }
+
+  #originOf(pending: Pending): EventInfo['origin'] {
+    return this.#client === undefined ? undefined : { client: this.#client, seq: pending.seq }
+  }
+
+  #answered(which: (pending: Pending) => boolean): void {
+    this.#pending = this.#pending.filter((pending) => !which(pending))
+  }
+
+  #acknowledge(seq: number): void {
+    this.#lastSeq = seq
+    this.#acknowledged.push(seq)
+    if (this.#acknowledged.length > MAX_ACKNOWLEDGED_SEQS) this.#acknowledged.shift()
+  }
+
+  #giveBack(pending: Pending, error: NamedMasterError): void {
+    this.#answered((other) => other === pending)
+    this.#returned.push({
+      seq: pending.seq,
+      error,
+      event: pending.kind === 'emit' ? pending.event.event : undefined,
+      patch: pending.kind === 'mutate' ? pending.patch : undefined,
+    })
+  }
+
+  #moveTo(version: number): void {
+    if (this.#position !== undefined) this.#position = { ...this.#position, version }
+  }
+
+  #tell(paths: readonly string[]): void {
+    if (paths.length > 0) this.events.emit('changed', { version: this.version, paths })
+  }
+
+  /** Programs are told when the state is whole again, never in the middle of a rebuild. */
+  #tellSettled(): void {
+    for (const refusal of this.#returned.splice(0)) this.events.emit('refused', refusal)
+    const settled = (this.#pending[0]?.seq ?? this.#nextSeq) - 1
+    if (settled === this.#settledSeq) return
+    this.#settledSeq = settled
+    this.events.emit('settled', settled)
+  }
+}
+
+function toOutgoing(pending: Pending, prev: number): Outgoing {
+  const { seq, id, at } = pending
+  if (pending.kind === 'mutate') {
+    const { base, patch } = pending
+    return { command: 'mutate', id, at, payload: { seq, prev, base, patch: patch as UpPayload<'mutate'>['patch'] } }
+  }
+  const { event, payload } = pending.event
+  return { command: 'emit', id, at, payload: { seq, prev, event, ...(payload === undefined ? {} : { payload }) } }
+}
+
+const impossible = (what: string): NamedMasterError =>
+  new NamedMasterError('invalid-message', `The master sent what cannot be: ${what}`)
