@@ -1,0 +1,158 @@
+/**
+ * What may leave the master: nothing that is not written. It hands commits to the journal in batches, and keeps the one
+ * encoded snapshot that all who join share.
+ *
+ * Promises: everything that was applied is written in order; a failed batch is tried again until it is written, and
+ * meanwhile `admit` refuses further changes; an action given to `after` runs once all that had been applied when it was
+ * given is written.
+ */
+import type { Clock } from '../clock.js'
+import { NamedMasterError } from '../errors.js'
+import { encode } from '../link/link.js'
+import type { Log } from '../log.js'
+import { envelope } from '../protocol/envelope.js'
+import type { Authority, LogEntry } from '../store/authority.js'
+import type { StoreCore } from '../store/store.js'
+import type { ClientRecord, Journal } from './journal.js'
+
+/** Between two tries to write a batch that failed: a full disk is looked at often enough, and not hammered. */
+const RETRY_MS = 1000
+
+export interface SharedSnapshot {
+  readonly version: number
+  readonly text: string
+}
+
+export interface PublicationOptions {
+  readonly journal: Journal
+  readonly clock: Clock
+  readonly log: Log
+  /** After each batch: what waited for it may go. */
+  readonly written: () => void
+}
+
+export class Publication {
+  /** All commits up to this version may be sent. */
+  written: number
+  readonly #options: PublicationOptions
+  readonly #authority: Authority
+  readonly #core: StoreCore
+  #commits: LogEntry[] = []
+  #clients = new Map<number, ClientRecord>()
+  #actions: { readonly ticket: number; readonly act: () => void }[] = []
+  /** How many commits and records were given to be written, and how many of them are. */
+  #given = 0
+  #done = 0
+  #snapshot: SharedSnapshot | undefined
+  #writing = false
+  #failing = false
+  #closed = false
+  #retry: unknown
+  #idle: (() => void)[] = []
+
+  constructor(core: StoreCore, authority: Authority, options: PublicationOptions) {
+    this.#core = core
+    this.#authority = authority
+    this.#options = options
+    this.written = authority.version
+  }
+
+  /** Throws while the journal cannot be written. */
+  admit(): void {
+    if (this.#failing) throw new NamedMasterError('storage-full', 'The master cannot write its journal at present: try later')
+  }
+  get failing(): boolean {
+    return this.#failing
+  }
+
+  commit(entry: LogEntry): void {
+    this.#given++
+    this.#commits.push(entry)
+    this.#write()
+  }
+
+  /** A client's record: written with the next batch, which is made for it when there is none. */
+  client(record: ClientRecord): void {
+    this.#given++
+    this.#clients.set(record.client, record)
+    this.#write()
+  }
+
+  /** Runs `act` when all that is applied by now is written: at once when it is. */
+  after(act: () => void): void {
+    if (!this.#writing) act()
+    else this.#actions.push({ ticket: this.#given, act })
+  }
+
+  /** The snapshot to join with: the latest one, unless the commits since then are more than it is itself. */
+  snapshot(): SharedSnapshot {
+    const latest = this.#snapshot
+    const current = this.#authority.version
+    if (latest !== undefined && latest.version >= this.#authority.oldest) {
+      if (latest.version === current || this.#authority.charactersSince(latest.version) < latest.text.length) return latest
+    }
+    const state = this.#core.value
+    const payload = { version: current, ...(state === undefined ? {} : { state }) }
+    const text = encode(envelope('snapshot', payload))
+    this.#authority.keep(text.length)
+    return (this.#snapshot = { version: current, text })
+  }
+
+  /** The size a slave that fell behind is compared with; undefined before anybody needed a snapshot. */
+  get snapshotCharacters(): number | undefined {
+    return this.#snapshot?.text.length
+  }
+
+  /** Resolves when all is written, or cannot be. */
+  async close(): Promise<void> {
+    this.#closed = true
+    if (this.#writing && !this.#failing) await new Promise<void>((resolve) => void this.#idle.push(resolve))
+    this.#options.clock.clearTimeout(this.#retry)
+  }
+
+  #write(): void {
+    if (this.#writing) return
+    this.#writing = true
+    void this.#drain()
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#commits.length > 0 || this.#clients.size > 0) {
+      const batch = { commits: this.#commits, clients: [...this.#clients.values()] }
+      const given = this.#given
+      this.#commits = []
+      this.#clients = new Map()
+      if (!(await this.#append(batch))) return
+      this.written = batch.commits.at(-1)?.commit.version ?? this.written
+      this.#done = given
+      this.#release()
+    }
+    this.#writing = false
+    for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
+  /** Tries until it succeeds; false when the master closes meanwhile. */
+  async #append(batch: Parameters<Journal['append']>[0]): Promise<boolean> {
+    for (;;) {
+      try {
+        await this.#options.journal.append(batch)
+        if (this.#failing) this.#options.log('info', 'The journal can be written again')
+        this.#failing = false
+        return true
+      } catch (error) {
+        if (!this.#failing) this.#options.log('error', 'The journal cannot be written; changes are refused until it can', { error })
+        this.#failing = true
+        for (const resolve of this.#idle.splice(0)) resolve()
+        if (this.#closed) return false
+        await new Promise<void>((resolve) => (this.#retry = this.#options.clock.setTimeout(resolve, RETRY_MS)))
+      }
+    }
+  }
+
+  #release(): void {
+    const waiting = this.#actions.findIndex(({ ticket }) => ticket > this.#done)
+    const ready = this.#actions.splice(0, waiting === -1 ? this.#actions.length : waiting)
+    this.#options.written()
+    for (const { act } of ready) act()
+  }
+}
