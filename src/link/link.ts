@@ -1,19 +1,25 @@
 /**
- * A Link: two ends exchanging envelopes in order. (Contract; the implementation is this room's.)
+ * A Link: two ends exchanging envelopes in order.
+ *
+ * Promises: what is sent in a lane arrives in its order, or the link closes; whatever comes in is a message of the
+ * vocabulary, or ends this link (and no other thing); a dead end is noticed. Does not promise that what was sent has
+ * arrived (acknowledge in the application), nor anything of a message that was sent after `close`.
  */
-import type { Events } from '../events.js'
-import type { ErrorCode, NamedMasterError } from '../errors.js'
-import type { Envelope, Parsed } from '../protocol/envelope.js'
+import { systemClock, type Clock } from '../clock.js'
+import { NamedMasterError, type ErrorCode } from '../errors.js'
+import { Events } from '../events.js'
+import { envelope, type Envelope, type Parsed } from '../protocol/envelope.js'
+import type { Fault } from '../protocol/naming.js'
+import type { Channel } from './channel.js'
+import { FrameReader, FrameWriter, utf8Bytes, type Frame, type Lane } from './frames.js'
 
-/**
- * Each lane is in order; between lanes there is none. `urgent` (heartbeats, refusals, answers, goodbye) passes between
- * the chunks of the others; `ordered` is everything else; `bulk` carries large calls, so that they delay no commit.
- */
-export type Lane = 'urgent' | 'ordered' | 'bulk'
+export type { Lane }
 
 declare const encoded: unique symbol
 /** The JSON text of an envelope, made once and sent on many links. */
 export type Encoded<Out> = string & { readonly [encoded]: Out }
+
+export const encode = <Out extends Envelope>(message: Out): Encoded<Out> => JSON.stringify(message) as Encoded<Out>
 
 export interface LinkEvents<In> extends Record<string, readonly unknown[]> {
   message: [message: In]
@@ -23,7 +29,7 @@ export interface LinkEvents<In> extends Record<string, readonly unknown[]> {
   close: [reason: NamedMasterError]
 }
 
-export interface Link<In extends Envelope, Out extends Envelope> {
+export interface Link<In extends Envelope, Out extends Envelope> extends AsyncDisposable {
   readonly events: Events<LinkEvents<In>>
   readonly open: boolean
   /** Never throws and never blocks: what does not fit waits in the lane. On a closed link it does nothing. */
@@ -53,5 +59,298 @@ export interface LinkOptions<In extends Envelope> {
     readonly silence: () => number
     /** What our pongs carry. */
     readonly pong?: () => { readonly hidden?: boolean; readonly lowestCall?: number }
+  }
+  readonly clock?: Clock
+  /** Gets what a listener threw; by default the console. */
+  readonly report?: (error: unknown) => void
+}
+
+/**
+ * Bytes in the channel's own buffer above which messages wait in their lanes. Urgent ones wait behind these bytes, so no
+ * more than keeps a fast path busy between two polls; Chromium's buffer ends at 16 MiB.
+ */
+const HIGH_WATER_BYTES = 512 * 1024
+
+/** UTF-16 units waiting in the ordered lane from which `hasRoom` is false. */
+const ROOM_UNITS = 1024 * 1024
+
+/** Units waiting in the urgent lane above which pings go unanswered: who sends them does not read the answers. */
+const MAX_PONG_BACKLOG_UNITS = 64 * 1024
+
+/** Between two looks at a buffer that drains, in milliseconds; twice as long after each look that saw no progress, up to ... */
+const POLL_MS = 1
+/** ... this: a stalled link costs next to nothing, and one that goes on is noticed at once. */
+const MAX_POLL_MS = 16
+
+/** How long the last words may take to leave. */
+const GOODBYE_MS = 1000
+
+/**
+ * A Link over a channel that is open. Listeners attached in the same turn miss nothing. From now on the channel is the
+ * link's, which closes it.
+ */
+export function createLink<In extends Envelope, Out extends Envelope>(
+  channel: Channel,
+  options: LinkOptions<In>,
+): Link<In, Out> {
+  return new FramedLink<In, Out>(channel, options)
+}
+
+class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, Out> {
+  readonly events: Events<LinkEvents<In>>
+  open = true
+  roundTrip: number | undefined
+
+  readonly #channel: Channel
+  readonly #options: LinkOptions<In>
+  readonly #clock: Clock
+  readonly #writer: FrameWriter
+  readonly #reader: FrameReader
+  /** Bytes that may be sent before bufferedAmount is asked again. */
+  #credit = 0
+  #pumpDue = false
+  #full = false
+  #pollTimer: unknown
+  #pollMs = POLL_MS
+  #lastBuffered = 0
+  /** Bytes a stranger still has. */
+  #budget: number
+
+  #heartTimer: unknown
+  #heardAt: number
+  #pingAt: number
+  /** Our ping that is not answered yet. */
+  #ping: { readonly uuid: string; readonly at: number } | undefined
+  /** A second chance was given: see #beat. */
+  #graced = false
+
+  #channelClosed = false
+  #gone: Promise<void> = Promise.resolve()
+
+  constructor(channel: Channel, options: LinkOptions<In>) {
+    this.#channel = channel
+    this.#options = options
+    this.#clock = options.clock ?? systemClock
+    this.events = new Events(options.report)
+    this.#writer = new FrameWriter(channel.maxFrameBytes)
+    this.#reader = new FrameReader(options.maxMessageBytes)
+    this.#budget = options.strangerBytes ?? Infinity
+    this.#heardAt = this.#pingAt = this.#clock.now()
+    queueMicrotask(() => {
+      channel.attach({
+        frame: (frame) => this.#receive(frame),
+        drained: () => this.#pump(),
+        closed: () => this.#closed(),
+      })
+      if (options.heartbeat !== undefined) this.#beat(this.#heardAt)
+    })
+  }
+
+  get hasRoom(): boolean {
+    return this.#writer.waiting('ordered') < ROOM_UNITS
+  }
+
+  send(message: Out | Encoded<Out>, lane: Lane = 'ordered'): void {
+    if (!this.open) return
+    this.#writer.push(typeof message === 'string' ? message : encode(message), lane)
+    if (!this.hasRoom) this.#full = true
+    this.#pumpSoon()
+  }
+
+  trust(): void {
+    this.#budget = Infinity
+  }
+
+  path(): Promise<'direct' | 'relay' | undefined> {
+    return this.open ? this.#channel.path() : Promise.resolve(undefined)
+  }
+
+  close(code: ErrorCode, message: string): Promise<void> {
+    // What was sent before leaves before the goodbye, as far as there is room for it.
+    this.#pump()
+    this.#end(new NamedMasterError(code, message), true)
+    return this.#gone
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close('closed', 'The other end closed the link.')
+  }
+
+  // Out
+
+  #pumpSoon(): void {
+    if (this.#pumpDue) return
+    this.#pumpDue = true
+    queueMicrotask(() => {
+      this.#pumpDue = false
+      this.#pump()
+    })
+  }
+
+  #pump(): void {
+    while (this.open && !this.#writer.empty && this.#hasCredit()) {
+      const frame = this.#writer.next()
+      if (frame === undefined || !this.#transmit(frame)) break
+    }
+    if (!this.open) return
+    if (!this.#writer.empty) this.#poll()
+    if (this.#full && this.hasRoom) {
+      this.#full = false
+      this.events.emit('room')
+    }
+  }
+
+  /** Counts down what may be sent, rather than asking the channel each time. */
+  #hasCredit(): boolean {
+    if (this.#credit <= 0) {
+      const buffered = this.#channel.bufferedAmount
+      if (buffered < this.#lastBuffered) this.#pollMs = POLL_MS
+      this.#lastBuffered = buffered
+      this.#credit = HIGH_WATER_BYTES - buffered
+    }
+    return this.#credit > 0
+  }
+
+  #transmit(frame: Frame): boolean {
+    try {
+      this.#channel.send(frame)
+    } catch (cause) {
+      this.#end(
+        new NamedMasterError('closed', 'The connection could not take a message; connect again.', { cause }),
+        false,
+      )
+      return false
+    }
+    this.#credit -= frame.length
+    return true
+  }
+
+  #poll(): void {
+    if (this.#pollTimer !== undefined) return
+    this.#pollTimer = this.#clock.setTimeout(() => {
+      this.#pollTimer = undefined
+      this.#pump()
+    }, this.#pollMs)
+    this.#pollMs = Math.min(MAX_POLL_MS, this.#pollMs * 2)
+  }
+
+  // In
+
+  #receive(frame: Frame): void {
+    if (!this.open) return
+    this.#heardAt = this.#clock.now()
+    this.#graced = false
+    if (this.#budget !== Infinity) {
+      this.#budget -= typeof frame === 'string' ? utf8Bytes(frame) : frame.length
+      if (this.#budget < 0) return this.#fail('too-large', 'it sent more than it may before it is welcomed')
+    }
+    const read = this.#reader.read(frame)
+    if (!read.ok) return this.#fail(read.code, read.reason)
+    for (const value of read.values) {
+      const parsed = this.#parse(value)
+      if (!parsed.ok) return this.#fail(parsed.code, `at ${parsed.path || '/'} ${parsed.reason}`)
+      this.#deliver(parsed.value)
+      if (!this.open) return
+    }
+  }
+
+  #parse(value: unknown): Parsed<In> {
+    try {
+      return this.#options.parse(value)
+    } catch {
+      return { ok: false, code: 'invalid-message', path: '', reason: 'it cannot be parsed' }
+    }
+  }
+
+  #deliver(message: In): void {
+    switch (message.command) {
+      case 'ping':
+        if (this.#writer.waiting('urgent') > MAX_PONG_BACKLOG_UNITS) return
+        this.#say(envelope('pong', this.#options.heartbeat?.pong?.() ?? {}, message.uuid))
+        return
+      case 'pong':
+        if (message.uuid === this.#ping?.uuid) {
+          this.roundTrip = this.#clock.now() - this.#ping.at
+          this.#ping = undefined
+        }
+        break
+      case 'goodbye':
+        return this.#end(NamedMasterError.fromFault(message.payload as Fault), false)
+    }
+    this.events.emit('message', message)
+  }
+
+  /** The link's own words: every vocabulary of a link has them. */
+  #say(message: Envelope): void {
+    this.#writer.push(JSON.stringify(message), 'urgent')
+    this.#pumpSoon()
+  }
+
+  // Life
+
+  /** Pings, and looks whether anything was heard. `due` is when this beat should have come. */
+  #beat(due: number): void {
+    const heartbeat = this.#options.heartbeat
+    if (!this.open || heartbeat === undefined) return
+    const now = this.#clock.now()
+    const { interval } = heartbeat
+    if (now - this.#heardAt >= heartbeat.silence()) {
+      // A process that was suspended heard nothing because it did not listen: one more interval, once.
+      if (this.#graced || now - due < interval) {
+        return this.#fail('silent', `nothing was heard of it for ${Math.round(now - this.#heardAt)} ms`)
+      }
+      this.#graced = true
+      return this.#beatAt(now, now + interval)
+    }
+    if (now >= this.#pingAt) {
+      this.#pingAt = now + interval
+      if (this.#ping === undefined) {
+        const ping = envelope('ping', {})
+        this.#ping = { uuid: ping.uuid, at: now }
+        this.#say(ping)
+      }
+    }
+    this.#beatAt(now, Math.min(this.#pingAt, this.#heardAt + heartbeat.silence()))
+  }
+
+  #beatAt(now: number, due: number): void {
+    this.#heartTimer = this.#clock.setTimeout(() => this.#beat(due), Math.max(1, Math.ceil(due - now)))
+  }
+
+  #fail(code: ErrorCode, reason: string): void {
+    this.#end(new NamedMasterError(code, `The link was closed because of the other end: ${reason}.`), true)
+  }
+
+  #closed(): void {
+    this.#channelClosed = true
+    this.#end(new NamedMasterError('closed', 'The connection was cut without a goodbye; connect again.'), false)
+  }
+
+  #end(reason: NamedMasterError, goodbye: boolean): void {
+    if (!this.open) return
+    this.open = false
+    this.#clock.clearTimeout(this.#pollTimer)
+    this.#clock.clearTimeout(this.#heartTimer)
+    this.#gone = goodbye ? this.#leave(reason) : this.#channel.close()
+    this.events.emit('close', reason)
+  }
+
+  /** The goodbye passes by what waits in the lanes: that is not sent any more. */
+  async #leave(reason: NamedMasterError): Promise<void> {
+    try {
+      this.#channel.send(JSON.stringify([envelope('goodbye', reason.toFault())]))
+      const deadline = this.#clock.now() + GOODBYE_MS
+      await undefined
+      for (let ms = POLL_MS; this.#mayStillLeave(deadline); ms = Math.min(MAX_POLL_MS, ms * 2)) {
+        await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, ms))
+      }
+    } catch {
+      // The channel is closed already: there is nobody to say goodbye to.
+    }
+    await this.#channel.close()
+  }
+
+  #mayStillLeave(deadline: number): boolean {
+    return !this.#channelClosed && this.#channel.bufferedAmount > 0 && this.#clock.now() < deadline
   }
 }

@@ -1,0 +1,138 @@
+/**
+ * The one owner of a native connection's life. Every RTCPeerConnection of this package is made here and closed here,
+ * once, when it may be: its channels first, never in the middle of an operation, and not while it still gathers
+ * candidates (wrtc can then crash a process that ends, see docs/ARCHITECTURE.md). An open one keeps a Node process
+ * alive; after `nativeConnections.idle()` none does.
+ */
+import { systemClock, type Clock } from '../clock.js'
+import { NamedMasterError } from '../errors.js'
+import type { IceServer } from '../protocol/naming.js'
+import type { RtcEngine } from '#rtc'
+
+/** A channel that closes tells the other end and waits for it; a dead other end never answers. */
+const CHANNEL_CLOSE_MS = 1000
+
+/** Gathering against a STUN or TURN server that does not answer ends after about 10 s by itself. */
+const GATHERING_MS = 15_000
+
+const alive = new Set<NativeConnection>()
+let waiting: (() => void)[] = []
+
+/** Those of this process. For tests and for programs that end themselves. */
+export const nativeConnections = {
+  get open(): number {
+    return alive.size
+  },
+  /** Resolves when none is open: all were closed, and their native side is gone. */
+  idle(): Promise<void> {
+    return alive.size === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))
+  },
+}
+
+export interface NativeOptions {
+  readonly iceServers?: readonly IceServer[]
+  /** 'relay' takes no other path than a TURN server's. */
+  readonly iceTransportPolicy?: 'all' | 'relay'
+  readonly clock?: Clock
+}
+
+export class NativeConnection {
+  readonly #peer: RTCPeerConnection
+  readonly #clock: Clock
+  readonly #policy: 'all' | 'relay'
+  readonly #channels: RTCDataChannel[] = []
+  /** The operation in progress and those behind it. */
+  #tail: Promise<unknown> = Promise.resolve()
+  #closing: Promise<void> | undefined
+
+  constructor(engine: RtcEngine, options: NativeOptions = {}) {
+    this.#clock = options.clock ?? systemClock
+    this.#policy = options.iceTransportPolicy ?? 'all'
+    this.#peer = new engine.RTCPeerConnection(this.#configuration(options.iceServers ?? []))
+    alive.add(this)
+  }
+
+  /** For listeners and for what only looks. Operations go through `run`. */
+  get peer(): RTCPeerConnection {
+    return this.#peer
+  }
+
+  get closed(): boolean {
+    return this.#closing !== undefined
+  }
+
+  /** For what is gathered from now on. */
+  setIceServers(iceServers: readonly IceServer[]): void {
+    if (!this.closed) this.#peer.setConfiguration(this.#configuration(iceServers))
+  }
+
+  createChannel(label: string, init: RTCDataChannelInit): RTCDataChannel {
+    const channel = this.#peer.createDataChannel(label, init)
+    this.#channels.push(channel)
+    return channel
+  }
+
+  /** One operation after the other, none after close (rejects with `closed`). */
+  run<T>(operation: (peer: RTCPeerConnection) => Promise<T>): Promise<T> {
+    const done = this.#tail.then(() => {
+      if (this.closed) throw new NamedMasterError('closed', 'This connection is closed; make a new one.')
+      return operation(this.#peer)
+    })
+    this.#tail = done.catch(() => undefined)
+    return done
+  }
+
+  /** Idempotent; never rejects. Resolves when the native side is gone. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([
+      ...this.#channels.map((channel) => this.#closeChannel(channel)),
+      this.#tail.then(() => this.#gathered()),
+    ])
+    this.#peer.close()
+    alive.delete(this)
+    if (alive.size > 0) return
+    const told = waiting
+    waiting = []
+    for (const resolve of told) resolve()
+  }
+
+  /** A channel that never opened has nobody to wait for. */
+  #closeChannel(channel: RTCDataChannel): Promise<void> {
+    const opened = channel.readyState === 'open' || channel.readyState === 'closing'
+    const closed = opened
+      ? this.#until(channel, 'close', CHANNEL_CLOSE_MS, () => channel.readyState === 'closed')
+      : undefined
+    channel.close()
+    return closed ?? Promise.resolve()
+  }
+
+  #gathered(): Promise<void> {
+    const done = () => this.#peer.iceGatheringState !== 'gathering'
+    return this.#until(this.#peer, 'icegatheringstatechange', GATHERING_MS, done)
+  }
+
+  #until(target: EventTarget, event: string, ms: number, done: () => boolean): Promise<void> {
+    if (done()) return Promise.resolve()
+    return new Promise((resolve) => {
+      const check = () => {
+        if (done()) finish()
+      }
+      const finish = () => {
+        this.#clock.clearTimeout(timer)
+        target.removeEventListener(event, check)
+        resolve()
+      }
+      const timer = this.#clock.setTimeout(finish, ms)
+      target.addEventListener(event, check)
+    })
+  }
+
+  #configuration(iceServers: readonly IceServer[]): RTCConfiguration {
+    return { iceServers: iceServers.map((server) => ({ ...server })), iceTransportPolicy: this.#policy }
+  }
+}
