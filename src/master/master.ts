@@ -10,13 +10,14 @@ import { v7 } from 'uuid'
 import { systemClock, type Clock } from '../clock.js'
 import { NamedMasterError, type ErrorCode } from '../errors.js'
 import { Events } from '../events.js'
+import type { Channel } from '../link/channel.js'
 import { Connection } from '../link/datachannel.js'
 import { createLink, encode } from '../link/link.js'
 import { consoleLog, type Log } from '../log.js'
 import { loadRtc, type RtcEngine } from '#rtc'
 import { envelope } from '../protocol/envelope.js'
 import { NAME_RULE, normalizeName, type ResultOf, type ServerPayload } from '../protocol/naming.js'
-import { parseUp, type CommittedEvent, type Up } from '../protocol/replication.js'
+import { parseUp, type CommittedEvent, type Down, type Up, type UpPayload } from '../protocol/replication.js'
 import { OLDEST_VERSION, PROTOCOL_VERSION } from '../protocol/version.js'
 import { NameClient } from '../signal/name-client.js'
 import { newSecret } from '../signal/secret.js'
@@ -117,6 +118,8 @@ export class Master {
   readonly #holding = new Set<Session>()
   #holdTimer: unknown
   #lastClient = 0
+  /** Connections whose channel has opened: the end of their introduction means nothing to them. */
+  readonly #opened = new WeakSet<Connection>()
 
   /** No I/O happens before `startServer`. */
   constructor(url: string, options: MasterOptions) {
@@ -157,7 +160,7 @@ export class Master {
     this.#names.events.on('signal', ({ introduction, candidate }) => {
       void this.#connections.get(introduction)?.addCandidate(candidate)
     })
-    this.#names.events.on('ended', (introduction) => void this.#connections.get(introduction)?.abandon())
+    this.#names.events.on('ended', (introduction) => this.#introductionEnded(introduction))
     this.#names.events.on('evicted', ({ name, claim }) => {
       if (name === this.#claim?.name && claim > this.#claim.claim) void this.#evict()
     })
@@ -362,7 +365,6 @@ export class Master {
     const connection = Connection.answering(rtc, {
       iceServers: this.#names.iceServers,
       clock: this.#clock,
-      log: this.#log,
     })
     this.#connections.set(introduction, connection)
     connection.events.on('candidate', (candidate) => {
@@ -373,7 +375,9 @@ export class Master {
     const deadline = this.#clock.setTimeout(() => void connection.close(), OPEN_TIMEOUT_MS)
     connection.events.on('open', (channel) => {
       this.#clock.clearTimeout(deadline)
-      this.#admit(createLink<Up, never>(channel, this.#linkOptions(() => link)) as unknown as SlaveLink)
+      this.#opened.add(connection)
+      void this.#names.request('opened', { introduction }).catch(() => undefined)
+      this.#greet(this.#link(channel))
     })
     connection.events.on('closed', () => {
       this.#clock.clearTimeout(deadline)
@@ -385,5 +389,136 @@ export class Master {
       void connection.close()
       throw NamedMasterError.from(error, 'invalid-message', 'The offer is no session description that can be answered')
     }
+  }
+
+  /** The other end is gone from the name server: what is not open by now will not open. */
+  #introductionEnded(introduction: string): void {
+    const connection = this.#connections.get(introduction)
+    if (connection !== undefined && !this.#opened.has(connection)) void connection.close()
+  }
+
+  #link(channel: Channel): SlaveLink {
+    let session: (() => Session | undefined) | undefined
+    const link: SlaveLink = createLink<Up, Down>(channel, {
+      parse: parseUp,
+      maxMessageBytes: MAX_UP_MESSAGE_BYTES,
+      strangerBytes: STRANGER_BYTES,
+      heartbeat: {
+        interval: PING_MS,
+        silence: () => (session?.()?.hidden === true ? HIDDEN_SILENCE_MS : SILENCE_MS),
+      },
+      clock: this.#clock,
+    })
+    session = () => [...this.#sessions.values()].find((entry) => entry.session.link === link)?.session
+    return link
+  }
+
+  /** A link is a stranger until it has said hello; everything else it says first ends it. */
+  #greet(link: SlaveLink): void {
+    this.#strangers.add(link)
+    const deadline = this.#clock.setTimeout(() => {
+      void link.close('silent', 'No hello came within 10 seconds')
+    }, HELLO_TIMEOUT_MS)
+    const done = (): void => {
+      this.#clock.clearTimeout(deadline)
+      this.#strangers.delete(link)
+      off()
+    }
+    const off = link.events.on('message', (message) => {
+      if (message.command !== 'hello') {
+        if (message.command !== 'pong') void link.close('invalid-message', 'The first message must be hello')
+        return
+      }
+      done()
+      this.#welcome(link, message.payload)
+    })
+    link.events.on('close', done)
+  }
+
+  #welcome(link: SlaveLink, hello: UpPayload<'hello'>): void {
+    const { oldest, newest } = hello.versions
+    if (newest < OLDEST_VERSION || oldest > PROTOCOL_VERSION) {
+      const spoken = `${OLDEST_VERSION} to ${PROTOCOL_VERSION}`
+      void link.close('unsupported-version', `The master speaks protocol ${spoken}, the slave ${oldest} to ${newest}`)
+      return
+    }
+    const hash = bytesToHex(sha256(utf8ToBytes(hello.secret)))
+    const before = this.#clients.get(hash)
+    const client = before ?? newClient(++this.#lastClient)
+    // Seen last: the oldest come first in the map, and are the first to be forgotten.
+    this.#clients.delete(hash)
+    this.#clients.set(hash, client)
+    if (before === undefined) this.#publication.client({ client: client.client, hash, lastSeq: 0 })
+    this.#forgetClients()
+    const entry = this.#sessions.get(client) ?? { session: new Session(v7(), client, this.#host), expiry: undefined }
+    this.#sessions.set(client, entry)
+    this.#clock.clearTimeout(entry.expiry)
+    const joins = entry.session.link === undefined
+    entry.session.attach(link, hello, before !== undefined)
+    if (joins) this.events.emit('slave-joined', { client: client.client })
+  }
+
+  #forgetClients(): void {
+    for (const [hash, client] of this.#clients) {
+      if (this.#clients.size <= MAX_CLIENTS) return
+      if (!this.#sessions.has(client)) this.#clients.delete(hash)
+    }
+  }
+
+  #linkClosed(session: Session): void {
+    const entry = this.#sessions.get(session.client)
+    if (entry === undefined) return
+    entry.expiry = this.#clock.setTimeout(() => {
+      this.#sessions.delete(session.client)
+      void session.end('closed', 'The session has ended')
+    }, SESSION_MS)
+    this.events.emit('slave-left', { client: session.client.client })
+  }
+
+  /** Ends every link: those of slaves, of strangers, and what was about to become one. */
+  async #dismiss(code: ErrorCode, message: string): Promise<void> {
+    const closing = [...this.#strangers].map((link) => link.close(code, message))
+    for (const [client, { session, expiry }] of [...this.#sessions]) {
+      this.#clock.clearTimeout(expiry)
+      this.#sessions.delete(client)
+      const present = session.link !== undefined
+      closing.push(session.end(code, message))
+      if (present) this.events.emit('slave-left', { client: client.client })
+    }
+    await Promise.all(closing)
+    await Promise.all([...this.#connections.values()].map((connection) => connection.close()))
+  }
+
+  // --- what concerns several slaves -------------------------------------------------------------------------------
+
+  #volatileFrom(from: Session, { uuid, timestamp, payload }: Extract<Up, { command: 'volatile' }>): void {
+    const event: CommittedEvent = { ...payload, id: uuid, at: timestamp }
+    this.#core.volatile(event, { client: from.client.client })
+    this.#forward(event, from)
+  }
+
+  #forward({ event, payload, id, at }: CommittedEvent, from: Session | undefined): void {
+    const client = from === undefined ? {} : { client: from.client.client }
+    const text = encode<Down>(envelope('volatile', { event, ...(payload === undefined ? {} : { payload }), ...client }, id, at))
+    for (const { session } of this.#sessions.values()) if (session !== from) session.volatile(text)
+  }
+
+  #hold(session: Session): void {
+    this.#holding.add(session)
+    const until = this.#authority.reservedUntil
+    if (this.#holdTimer !== undefined || until === undefined) return
+    this.#holdTimer = this.#clock.setTimeout(() => this.#retryHeld(), Math.max(0, until - this.#clock.now()))
+  }
+
+  /** What was held is judged again once the reservation has ended. */
+  #retryHeld(): void {
+    if (this.#holding.size === 0) return
+    const until = this.#authority.reservedUntil
+    if (until !== undefined && this.#clock.now() < until) return
+    this.#clock.clearTimeout(this.#holdTimer)
+    this.#holdTimer = undefined
+    const sessions = [...this.#holding]
+    this.#holding.clear()
+    for (const session of sessions) session.retryHeld()
   }
 }

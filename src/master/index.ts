@@ -1,0 +1,5 @@
+/** `named-master/master` */
+export { NamedMasterError, type ErrorCode } from '../errors.js'
+export type { ForeignStore } from '../store/adopt.js'
+export type { CallInfo, Method } from './methods.js'
+export { Master, type MasterEvents, type MasterOptions, type MasterStatus, type SlaveInfo } from './master.js'
