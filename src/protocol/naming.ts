@@ -12,6 +12,12 @@
 import * as v from 'valibot'
 import { Counter, Json, Uuid, parser, type Message, type PayloadOf } from './envelope.js'
 
+/**
+ * Where Socket.IO is served, below the path of the name server's URL. A path of its own, so that an application on the
+ * same server keeps its own Socket.IO at the usual `/socket.io`.
+ */
+export const SOCKET_PATH = '/named-master/socket.io'
+
 /** 3 to 63 of a-z 0-9 . _ -, first and last a letter or digit. Compared in lower case: see `normalizeName`. */
 export const Name = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$/, 'a master name'))
 
@@ -37,8 +43,14 @@ export type Description = v.InferOutput<typeof Description>
 /** A candidate as RTCIceCandidateInit, normalised: wrtc throws on a null sdpMLineIndex. An empty text ends the list. */
 export const Candidate = v.object({
   candidate: v.pipe(v.string(), v.maxLength(2048)),
-  sdpMid: v.pipe(v.nullish(v.pipe(v.string(), v.maxLength(64))), v.transform((mid) => mid ?? null)),
-  sdpMLineIndex: v.pipe(v.nullish(v.pipe(Counter, v.maxValue(255))), v.transform((index) => index ?? 0)),
+  sdpMid: v.pipe(
+    v.nullish(v.pipe(v.string(), v.maxLength(64))),
+    v.transform((mid) => mid ?? null),
+  ),
+  sdpMLineIndex: v.pipe(
+    v.nullish(v.pipe(Counter, v.maxValue(255))),
+    v.transform((index) => index ?? 0),
+  ),
 })
 export type Candidate = v.InferOutput<typeof Candidate>
 
@@ -50,7 +62,11 @@ export const IceServer = v.object({
 export type IceServer = v.InferOutput<typeof IceServer>
 
 /** What the two ends prove to each other later (identity keys): room is kept, nothing checks it yet. */
-const Proof = v.object({ nonce: v.exactOptional(Secret), publicKey: v.exactOptional(Secret), signature: v.exactOptional(v.string()) })
+const Proof = v.object({
+  nonce: v.exactOptional(Secret),
+  publicKey: v.exactOptional(Secret),
+  signature: v.exactOptional(v.string()),
+})
 
 /** An error as it travels. `code` is open here, so that a newer end's code is no malformed message. */
 export const Fault = v.object({
