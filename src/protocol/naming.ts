@@ -12,6 +12,12 @@
 import * as v from 'valibot'
 import { Counter, Json, Uuid, parser, type Message, type PayloadOf } from './envelope.js'
 
+/**
+ * Where Socket.IO is served, below the path of the name server's URL. A path of its own, so that an application on the
+ * same server keeps its own Socket.IO at the usual `/socket.io`.
+ */
+export const SOCKET_PATH = '/named-master/socket.io'
+
 /** 3 to 63 of a-z 0-9 . _ -, first and last a letter or digit. Compared in lower case: see `normalizeName`. */
 export const Name = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$/, 'a master name'))
 
