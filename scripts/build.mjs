@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { fingerprint, isFresh, markFresh } from './fresh.mjs'
+import { installPackages } from './install.mjs'
 import { main, root, runTool } from './run.mjs'
 
 const SOURCES = ['src', 'nameserver', 'tsconfig.json', 'package.json', 'package-lock.json', 'scripts/build.mjs']
@@ -45,4 +46,9 @@ async function bundleForScriptTag() {
 
 const kilobytes = (bytes) => `${(bytes.length / 1000).toFixed(1)} kB`
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main(build)
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  await main(async () => {
+    await installPackages()
+    await build()
+  })
+}

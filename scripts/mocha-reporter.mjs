@@ -17,6 +17,8 @@ export default class SpecWithCounts extends Mocha.reporters.Spec {
     runner.once('end', () => {
       const { passes, failures } = runner.stats
       process.send?.({ passed: passes, failed: failures })
+      // From here on nobody but Node sees what is thrown, and mocha would overwrite Node's exit code.
+      process.on('uncaughtExceptionMonitor', failAtExit)
       setTimeout(reportLeak, LEAK_SECONDS * 1000).unref()
     })
   }
@@ -24,10 +26,13 @@ export default class SpecWithCounts extends Mocha.reporters.Spec {
 
 function reportLeak() {
   const counts = new Map()
-  // The reporter's own channel and the standard streams are no leak.
   for (const kind of process.getActiveResourcesInfo()) counts.set(kind, (counts.get(kind) ?? 0) + 1)
   const list = [...counts].map(([kind, count]) => (count === 1 ? kind : `${kind} x${count}`)).join(', ')
   console.error(`\nThe tests are over for ${LEAK_SECONDS} s, and the process does not end. Still open: ${list}.`)
   console.error('Close what the tests opened (a leaked handle would keep an application alive too).')
-  process.exit(1)
+  failAtExit()
+  process.exit()
 }
+
+/** Mocha sets the exit code from its count while the process exits; this listener comes after it. */
+const failAtExit = () => process.on('exit', () => (process.exitCode = 1))

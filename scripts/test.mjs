@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
+import { build } from './build.mjs'
 import { filesBelow, fingerprint, isFresh, markFresh } from './fresh.mjs'
 import { installPackages } from './install.mjs'
 import { CommandFailed, ended, root, runTool } from './run.mjs'
@@ -39,7 +40,6 @@ function readArguments(args) {
 async function prepare() {
   await installPackages()
   await installSystemPackages()
-  const { build } = await import('./build.mjs')
   await build()
   await compileTests()
 }
@@ -71,7 +71,10 @@ async function runMocha(files, options) {
   })
   let counts
   child.on('message', (message) => (counts = message))
-  const timer = setTimeout(() => child.kill('SIGKILL'), PROCESS_MINUTES * 60_000)
+  const timer = setTimeout(() => {
+    console.error(`The process takes longer than ${PROCESS_MINUTES} minutes and is ended.`)
+    child.kill('SIGKILL')
+  }, PROCESS_MINUTES * 60_000)
   const { code, signal } = await ended(child)
   clearTimeout(timer)
   return judge(counts, code, signal)

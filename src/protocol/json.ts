@@ -92,7 +92,7 @@ const isPlain = (value: object): boolean => {
 export function copyJson(value: unknown, adopt?: (value: object) => JsonValue | undefined): Checked<JsonValue> {
   const open = new Set<object>()
   type Inner = JsonValue | { readonly path: string; readonly reason: string; readonly [FAULT]: true }
-  const faulty = (path: string, reason: string): Inner => ({ path, reason, [FAULT]: true }) as Inner
+  const faulty = (path: string, reason: string): Inner => ({ path, reason, [FAULT]: true })
   const isFault = (inner: Inner): inner is { path: string; reason: string; [FAULT]: true } =>
     typeof inner === 'object' && inner !== null && FAULT in inner
 
@@ -145,7 +145,9 @@ export function equalJson(a: JsonValue | undefined, b: JsonValue | undefined): b
   if (a === b) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   if (Array.isArray(a)) {
-    return Array.isArray(b) && a.length === b.length && a.every((item: JsonValue, i) => equalJson(item, b[i] as JsonValue))
+    return (
+      Array.isArray(b) && a.length === b.length && a.every((item: JsonValue, i) => equalJson(item, b[i] as JsonValue))
+    )
   }
   if (Array.isArray(b)) return false
   const keys = Object.keys(a)

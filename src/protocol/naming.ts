@@ -37,8 +37,14 @@ export type Description = v.InferOutput<typeof Description>
 /** A candidate as RTCIceCandidateInit, normalised: wrtc throws on a null sdpMLineIndex. An empty text ends the list. */
 export const Candidate = v.object({
   candidate: v.pipe(v.string(), v.maxLength(2048)),
-  sdpMid: v.pipe(v.nullish(v.pipe(v.string(), v.maxLength(64))), v.transform((mid) => mid ?? null)),
-  sdpMLineIndex: v.pipe(v.nullish(v.pipe(Counter, v.maxValue(255))), v.transform((index) => index ?? 0)),
+  sdpMid: v.pipe(
+    v.nullish(v.pipe(v.string(), v.maxLength(64))),
+    v.transform((mid) => mid ?? null),
+  ),
+  sdpMLineIndex: v.pipe(
+    v.nullish(v.pipe(Counter, v.maxValue(255))),
+    v.transform((index) => index ?? 0),
+  ),
 })
 export type Candidate = v.InferOutput<typeof Candidate>
 
@@ -50,7 +56,11 @@ export const IceServer = v.object({
 export type IceServer = v.InferOutput<typeof IceServer>
 
 /** What the two ends prove to each other later (identity keys): room is kept, nothing checks it yet. */
-const Proof = v.object({ nonce: v.exactOptional(Secret), publicKey: v.exactOptional(Secret), signature: v.exactOptional(v.string()) })
+const Proof = v.object({
+  nonce: v.exactOptional(Secret),
+  publicKey: v.exactOptional(Secret),
+  signature: v.exactOptional(v.string()),
+})
 
 /** An error as it travels. `code` is open here, so that a newer end's code is no malformed message. */
 export const Fault = v.object({

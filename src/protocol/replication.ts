@@ -25,7 +25,10 @@ export const MAX_OPERATIONS = 100_000
 const Pointer = v.pipe(
   v.string(),
   v.maxLength(8192),
-  v.check((path) => path === '' || (path.startsWith('/') && !path.slice(1).split('/').some(isForbiddenKey)), 'a JSON pointer'),
+  v.check(
+    (path) => path === '' || (path.startsWith('/') && !path.slice(1).split('/').some(isForbiddenKey)),
+    'a JSON pointer',
+  ),
 )
 
 /** RFC 6902, the three operations a difference needs. */

@@ -34,7 +34,9 @@ describe('events', () => {
   it('tells a listener added twice twice, and removes one of them at a time', () => {
     const events = new Events<Told>()
     let heard = 0
-    const listener = () => void heard++
+    const listener = () => {
+      heard++
+    }
     const off = events.on('other', listener)
     events.on('other', listener)
     events.emit('other')
