@@ -15,8 +15,14 @@ export const Timestamp = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 
 export const Counter = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 
-/** Any JSON value within the limits of json.ts. */
-export const Json = v.custom<JsonValue>((value) => checkJson(value).ok, 'a JSON value within the limits')
+/**
+ * Any JSON value within the limits of json.ts. Its input type is `unknown`, because valibot's types for a default value
+ * would follow a recursive one without end (TS2589 for whoever compiles against them).
+ */
+export const Json: v.GenericSchema<unknown, JsonValue> = v.custom<JsonValue>(
+  (value) => checkJson(value).ok,
+  'a JSON value within the limits',
+)
 
 export interface Envelope<Command extends string = string, Payload = unknown> {
   readonly command: Command
@@ -54,7 +60,7 @@ export function parser<V extends Vocabulary>(vocabulary: V): (value: unknown) =>
     if (schema === undefined) return refusal('/command', `unknown command "${command.slice(0, 64)}"`)
     const body = v.safeParse(schema, (value as { payload?: unknown }).payload, { abortEarly: true })
     if (!body.success) return refusal(`/payload${pathOf(body.issues)}`, body.issues[0].message)
-    return { ok: true, value: { command, payload: body.output, uuid, timestamp } as Message<V> }
+    return { ok: true, value: { command, payload: body.output, uuid, timestamp } }
   }
 }
 

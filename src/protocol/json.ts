@@ -92,7 +92,7 @@ const isPlain = (value: object): boolean => {
 export function copyJson(value: unknown, adopt?: (value: object) => JsonValue | undefined): Checked<JsonValue> {
   const open = new Set<object>()
   type Inner = JsonValue | { readonly path: string; readonly reason: string; readonly [FAULT]: true }
-  const faulty = (path: string, reason: string): Inner => ({ path, reason, [FAULT]: true }) as Inner
+  const faulty = (path: string, reason: string): Inner => ({ path, reason, [FAULT]: true })
   const isFault = (inner: Inner): inner is { path: string; reason: string; [FAULT]: true } =>
     typeof inner === 'object' && inner !== null && FAULT in inner
 

@@ -1,0 +1,44 @@
+/**
+ * Debian's packages that the tests need: installed when we may, and told plainly when we may not. A test that needs a
+ * new one adds a line to NEEDED; nothing else changes. Uses nothing but Node.
+ */
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { CommandFailed, run } from './run.mjs'
+
+/** The package, a command that shows it is there, and what for. */
+const NEEDED = [{ package: 'chromium', command: 'chromium', why: 'the tests in test/browser' }]
+
+export async function installSystemPackages() {
+  const missing = NEEDED.filter(({ command }) => !isCommand(command))
+  if (missing.length === 0) return
+  const names = missing.map((need) => need.package)
+  const byHand = `Install them by hand: apt-get install ${names.join(' ')}`
+  const list = missing.map((need) => `  ${need.package}: for ${need.why}`).join('\n')
+  if (process.getuid?.() !== 0 || !isCommand('apt-get')) {
+    throw new CommandFailed(
+      `These programs are missing, and only root on Debian can install them here:\n${list}\n${byHand}`,
+    )
+  }
+  console.log(`Installing Debian packages: ${names.join(' ')}`)
+  const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }
+  try {
+    await run('apt-get', ['update', '--quiet=2'], options)
+    await run('apt-get', ['install', '--yes', '--quiet=2', '--no-install-recommends', ...names], options)
+  } catch (error) {
+    throw new CommandFailed(`These programs could not be installed (${error.message}):\n${list}\n${byHand}`)
+  }
+}
+
+/** A daemon's command is in /usr/sbin, which is not on everybody's path. */
+function isCommand(name) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, name), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
