@@ -13,7 +13,7 @@ import { NamedMasterError } from '../src/errors.js'
 import { Counter, Timestamp } from '../src/protocol/envelope.js'
 import { Secret, type ResultOf } from '../src/protocol/naming.js'
 import { PROVISIONAL_MS } from './limits.js'
-import type { Table } from './storage.js'
+import type { Table } from '#storage'
 
 /** Bytes of a key: 256 bits cannot be guessed, so a plain SHA-256 keeps them. */
 const KEY_BYTES = 32

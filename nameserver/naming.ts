@@ -19,7 +19,7 @@ import {
 import { Introductions, masterOffline, type Post } from './introductions.js'
 import { Buckets, tooMany, type Limits, type SocketAllowance } from './limits.js'
 import { Names } from './names.js'
-import type { Table } from './storage.js'
+import type { Table } from '#storage'
 import { memoryWhereabouts } from './whereabouts.js'
 
 /** Who speaks. */

@@ -19,7 +19,7 @@ import { createDoor, type Door } from './door.js'
 import { CREDENTIAL_SECONDS, loadIceServers, type TurnConfig } from './ice.js'
 import { DEFAULT_LIMITS, PING_INTERVAL_MS, PING_TIMEOUT_MS, type Limits } from './limits.js'
 import { createNaming } from './naming.js'
-import { openStorage } from './storage.js'
+import { openStorage } from '#storage'
 
 export const DEFAULT_PORT = 8002
 /** This machine only: who wants to be reached from elsewhere says so. */

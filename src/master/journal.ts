@@ -2,10 +2,9 @@
  * What a master keeps: its commits, its clients' counters, the secret keys of its names.
  *
  * Promises: `append` resolves when the batch will survive what its durability says; until then nothing of it is
- * announced. Keys are on disk as soon as `keepKey` resolves. For now the commits of both kinds live in memory only.
+ * announced. Keys are on disk when `keepKey` resolves. For now commits and counters live in memory only.
  */
-import type { Level } from 'level'
-import { NamedMasterError } from '../errors.js'
+import { openStorage, type Storage } from '#storage'
 import type { LogEntry } from '../store/authority.js'
 
 export interface ClientRecord {
@@ -27,8 +26,15 @@ export interface Journal {
   close(): Promise<void>
 }
 
-/** Without `data`: gone with the process. */
-export class MemoryJournal implements Journal {
+/**
+ * @param data a folder (in a browser the name of a database), or undefined: all is gone with the process
+ * @throws storage-locked, storage-failed
+ */
+export async function openJournal(data: string | undefined): Promise<Journal> {
+  return data === undefined ? new MemoryJournal() : new StoredJournal(await openStorage(data))
+}
+
+class MemoryJournal implements Journal {
   readonly #keys = new Map<string, string>()
 
   async append(): Promise<void> {}
@@ -44,4 +50,27 @@ export class MemoryJournal implements Journal {
   async close(): Promise<void> {}
 }
 
-const keyOf = (nameServer: string, name: string): string => `key:${nameServer}:${name}`
+class StoredJournal implements Journal {
+  readonly #storage: Storage
+
+  constructor(storage: Storage) {
+    this.#storage = storage
+  }
+
+  async append(): Promise<void> {}
+
+  async key(nameServer: string, name: string): Promise<string | undefined> {
+    const key = await this.#storage.table('keys').get(keyOf(nameServer, name))
+    return typeof key === 'string' ? key : undefined
+  }
+
+  async keepKey(nameServer: string, name: string, key: string): Promise<void> {
+    await this.#storage.table('keys').put(keyOf(nameServer, name), key, { sync: true })
+  }
+
+  close(): Promise<void> {
+    return this.#storage.close()
+  }
+}
+
+const keyOf = (nameServer: string, name: string): string => `${nameServer} ${name}`

@@ -13,7 +13,7 @@ import type { Log } from '../log.js'
 import { envelope } from '../protocol/envelope.js'
 import type { Authority, LogEntry } from '../store/authority.js'
 import type { StoreCore } from '../store/store.js'
-import type { ClientRecord, Journal } from './journal.js'
+import type { ClientRecord, JournalBatch } from './journal.js'
 
 /** Between two tries to write a batch that failed: a full disk is looked at often enough, and not hammered. */
 const RETRY_MS = 1000
@@ -24,7 +24,8 @@ export interface SharedSnapshot {
 }
 
 export interface PublicationOptions {
-  readonly journal: Journal
+  /** The journal's. */
+  readonly append: (batch: JournalBatch) => Promise<void>
   readonly clock: Clock
   readonly log: Log
   /** After each batch: what waited for it may go. */
@@ -59,7 +60,8 @@ export class Publication {
 
   /** Throws while the journal cannot be written. */
   admit(): void {
-    if (this.#failing) throw new NamedMasterError('storage-full', 'The master cannot write its journal at present: try later')
+    if (this.#failing)
+      throw new NamedMasterError('storage-full', 'The master cannot write its journal at present: try later')
   }
   get failing(): boolean {
     return this.#failing
@@ -89,7 +91,8 @@ export class Publication {
     const latest = this.#snapshot
     const current = this.#authority.version
     if (latest !== undefined && latest.version >= this.#authority.oldest) {
-      if (latest.version === current || this.#authority.charactersSince(latest.version) < latest.text.length) return latest
+      if (latest.version === current || this.#authority.charactersSince(latest.version) < latest.text.length)
+        return latest
     }
     const state = this.#core.value
     const payload = { version: current, ...(state === undefined ? {} : { state }) }
@@ -132,15 +135,16 @@ export class Publication {
   }
 
   /** Tries until it succeeds; false when the master closes meanwhile. */
-  async #append(batch: Parameters<Journal['append']>[0]): Promise<boolean> {
+  async #append(batch: JournalBatch): Promise<boolean> {
     for (;;) {
       try {
-        await this.#options.journal.append(batch)
+        await this.#options.append(batch)
         if (this.#failing) this.#options.log('info', 'The journal can be written again')
         this.#failing = false
         return true
       } catch (error) {
-        if (!this.#failing) this.#options.log('error', 'The journal cannot be written; changes are refused until it can', { error })
+        if (!this.#failing)
+          this.#options.log('error', 'The journal cannot be written; changes are refused until it can', { error })
         this.#failing = true
         for (const resolve of this.#idle.splice(0)) resolve()
         if (this.#closed) return false

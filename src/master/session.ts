@@ -5,11 +5,12 @@
  * a slave does wrong ends that slave's link and nothing else.
  */
 import type { ErrorCode } from '../errors.js'
-import type { Encoded, Lane, Link } from '../link/link.js'
+import type { Encoded, Lane } from '../link/link.js'
 import { envelope } from '../protocol/envelope.js'
 import { PROTOCOL_VERSION } from '../protocol/version.js'
 import type { Down, DownPayload, Up, UpPayload } from '../protocol/replication.js'
 import type { Authority, Client, Outcome } from '../store/authority.js'
+import type { SlaveLink } from './admission.js'
 import { Calls, type Methods } from './methods.js'
 import type { Publication } from './publication.js'
 
@@ -18,8 +19,6 @@ const MAX_HELD_CHANGES = 10_000
 
 /** Answers above this many characters travel in the bulk lane, so that they delay no commit. */
 const BULK_CHARACTERS = 64 * 1024
-
-export type SlaveLink = Link<Up, Down>
 
 /** What a session needs of its master. */
 export interface SessionHost {
@@ -49,8 +48,6 @@ export class Session {
   /** The version of the latest commit given to the link; undefined while a welcome waits to be written. */
   #cursor: number | undefined
   #held: Change[] = []
-  /** What the slave says of itself with its heartbeats. */
-  hidden = false
 
   constructor(id: string, client: Client, host: SessionHost) {
     this.id = id
@@ -119,7 +116,10 @@ export class Session {
     const link = this.#link
     const { version } = authority
     const resumes =
-      position !== undefined && position.term === term && position.version <= version && position.version >= authority.oldest
+      position !== undefined &&
+      position.term === term &&
+      position.version <= version &&
+      position.version >= authority.oldest
     const snapshot = resumes ? undefined : publication.snapshot()
     this.#cursor = undefined
     const welcome: DownPayload<'welcome'> = {
@@ -167,7 +167,6 @@ export class Session {
       case 'cancel':
         return this.#calls.cancel(message.payload.call)
       case 'pong':
-        this.hidden = message.payload.hidden ?? false
         return this.#calls.confirm(message.payload.lowestCall ?? 0)
       case 'hello':
         void this.#link?.close('invalid-message', 'A link says hello once')

@@ -67,7 +67,9 @@ export class Calls {
       }
       const onAbort = (): void => giveUp(aborted(signal))
       const timer = this.#options.clock.setTimeout(() => {
-        giveUp(new NamedMasterError('timeout', `"${method}" was not answered within ${timeout} ms; it may yet have run`))
+        giveUp(
+          new NamedMasterError('timeout', `"${method}" was not answered within ${timeout} ms; it may yet have run`),
+        )
       }, timeout)
       signal?.addEventListener('abort', onAbort)
       const opened: OpenCall = {

@@ -43,7 +43,8 @@ export class Dialler {
    */
   async dial(name: string, signal: AbortSignal): Promise<Channel> {
     await this.#names.connect({ signal })
-    const connection = this.#spare ?? Connection.offering(this.#options.rtc ?? (await loadRtc()), { clock: this.#clock })
+    const connection =
+      this.#spare ?? Connection.offering(this.#options.rtc ?? (await loadRtc()), { clock: this.#clock })
     this.#spare = connection
     connection.setIceServers(this.#names.iceServers)
     const offer = await connection.description()
@@ -99,7 +100,8 @@ export class Dialler {
           deadline = this.#clock.setTimeout(unreachable, AFTER_FAILED_MS)
         }),
         this.#names.events.on('ended', (ended) => {
-          if (ended === introduction) give(new NamedMasterError('master-offline', 'The master went away while connecting'))
+          if (ended === introduction)
+            give(new NamedMasterError('master-offline', 'The master went away while connecting'))
         }),
       )
       if (signal.aborted) aborted()
@@ -162,9 +164,11 @@ function explain(servers: readonly IceServer[], gathered: ReadonlySet<string>): 
   const [stun, turn] = [has(/^stuns?:/), has(/^turns?:/)]
   let sentence: string
   if (turn && !gathered.has('relay')) {
-    sentence = 'No relay candidate was gathered: check that the TURN servers in turn.config.json answer and take the credentials'
+    sentence =
+      'No relay candidate was gathered: check that the TURN servers in turn.config.json answer and take the credentials'
   } else if (turn) {
-    sentence = 'Neither a direct path nor one through the relay was found: check that the master reaches the TURN servers too'
+    sentence =
+      'Neither a direct path nor one through the relay was found: check that the master reaches the TURN servers too'
   } else if (stun) {
     sentence = 'No direct path was found, and there is no relay: add a TURN server to turn.config.json'
   } else {

@@ -72,7 +72,9 @@ export interface ConnectOptions {
 export interface SlaveEvents extends Record<string, readonly unknown[]> {
   status: [status: SlaveStatus]
   /** A change of ours will not be: it is undone here. */
-  refused: [refusal: { code: string; message: string; seq: number; event: string | undefined; patch: Patch | undefined }]
+  refused: [
+    refusal: { code: string; message: string; seq: number; event: string | undefined; patch: Patch | undefined },
+  ]
   /** Back, and what was missed has been applied. */
   resumed: []
   /** Back, with another state: events in between are not told. `lost`: changes of ours that had been acknowledged. */
@@ -287,7 +289,14 @@ export class Slave<S = unknown> implements Microstore<S> {
     const names = new NameClient(this.#url, { log: this.#log, clock: this.#clock })
     const { rtc } = this.#options
     const dialler = new Dialler(names, { clock: this.#clock, ...(rtc === undefined ? {} : { rtc }) })
-    const pursuit: Pursuit = { name, abort: new AbortController(), names, dialler, persistent: false, over: Promise.resolve() }
+    const pursuit: Pursuit = {
+      name,
+      abort: new AbortController(),
+      names,
+      dialler,
+      persistent: false,
+      over: Promise.resolve(),
+    }
     pursuit.over = this.#keepUp(pursuit)
     this.#setStatus('connecting')
     return pursuit
@@ -406,7 +415,11 @@ export class Slave<S = unknown> implements Microstore<S> {
       }
       const timer = this.#clock.setTimeout(over, absent ? WATCH_PAUSE_MS : backoff * (0.5 + Math.random() / 2))
       const watch = (): void => {
-        if (absent) names.request('watch', { name }).then(({ live }) => live && over(), () => undefined)
+        if (absent)
+          names.request('watch', { name }).then(
+            ({ live }) => live && over(),
+            () => undefined,
+          )
       }
       const offs = [
         names.events.on('available', (available) => available === name && over()),
@@ -464,10 +477,7 @@ export class Slave<S = unknown> implements Microstore<S> {
         resolve()
       }
       const timer = this.#clock.setTimeout(over, FAREWELL_MS)
-      const offs = [
-        replica.events.on('settled', () => replica.pending === 0 && over()),
-        this.events.on('status', over),
-      ]
+      const offs = [replica.events.on('settled', () => replica.pending === 0 && over()), this.events.on('status', over)]
     })
   }
 
@@ -594,7 +604,8 @@ const closed = (link: Link<Down, Up>): Promise<NamedMasterError> =>
 const isFinal = (error: NamedMasterError | undefined): boolean =>
   error?.code === 'refused' || error?.code === 'unsupported-version' || error?.code === 'not-allowed'
 
-const fits = (text: string): boolean => text.length * 3 <= MAX_UP_MESSAGE_BYTES || utf8Bytes(text) <= MAX_UP_MESSAGE_BYTES
+const fits = (text: string): boolean =>
+  text.length * 3 <= MAX_UP_MESSAGE_BYTES || utf8Bytes(text) <= MAX_UP_MESSAGE_BYTES
 
 const tooLarge = (): NamedMasterError =>
   new NamedMasterError('too-large', `A message to a master may have ${MAX_UP_MESSAGE_BYTES} bytes: send it in parts`)

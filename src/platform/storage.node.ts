@@ -7,7 +7,7 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { Level } from 'level'
 import { MemoryLevel } from 'memory-level'
-import { NamedMasterError } from '../src/errors.js'
+import { NamedMasterError } from '../errors.js'
 
 /** What the rooms need of a Level: JSON values under text keys. */
 export interface Table<Value> {

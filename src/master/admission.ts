@@ -1,0 +1,156 @@
+/**
+ * The master's door: from an introduction to a link that has said hello.
+ *
+ * Promises: nothing is allocated before the limit is checked; a stranger gets 64 KiB, one kind of message and ten
+ * seconds; a connection that does not open is closed; whoever is let in is the caller's from then on.
+ */
+import type { Clock } from '../clock.js'
+import { NamedMasterError, type ErrorCode } from '../errors.js'
+import type { Channel } from '../link/channel.js'
+import { Connection } from '../link/datachannel.js'
+import { createLink, type Link } from '../link/link.js'
+import { loadRtc, type RtcEngine } from '#rtc'
+import type { ResultOf, ServerPayload } from '../protocol/naming.js'
+import { parseUp, type Down, type Up, type UpPayload } from '../protocol/replication.js'
+import { OLDEST_VERSION, PROTOCOL_VERSION } from '../protocol/version.js'
+import type { NameClient } from '../signal/name-client.js'
+
+/** Bytes of one message from a slave. A change larger than this is better a file. */
+const MAX_UP_MESSAGE_BYTES = 16 * 1024 * 1024
+/** Bytes a link may send before its slave was welcomed. */
+const STRANGER_BYTES = 64 * 1024
+/** From an introduction to an open channel, in milliseconds: a slow TURN allocation takes seconds. */
+const OPEN_TIMEOUT_MS = 30_000
+/** From an open channel to a hello, in milliseconds. */
+const HELLO_TIMEOUT_MS = 10_000
+/** Between pings to a slave, in milliseconds: three of them go missing before it counts as dead. */
+const PING_MS = 3000
+/** Silence after which a slave counts as dead, in milliseconds; browsers wake a hidden page once a minute only. */
+const SILENCE_MS = 10_000
+const HIDDEN_SILENCE_MS = 90_000
+
+export type SlaveLink = Link<Up, Down>
+
+export interface AdmissionOptions {
+  readonly names: NameClient
+  readonly clock: Clock
+  readonly rtc: RtcEngine | undefined
+  readonly maxSlaves: number
+  /** The name served now. */
+  readonly serves: () => string | undefined
+  /** A slave has said hello, in a version we speak. */
+  readonly admitted: (link: SlaveLink, hello: UpPayload<'hello'>) => void
+}
+
+export class Admission {
+  readonly #options: AdmissionOptions
+  /** By the id of their introduction. */
+  readonly #connections = new Map<string, { readonly connection: Connection; opened: boolean }>()
+  readonly #strangers = new Set<SlaveLink>()
+  /** Links whose page said that it is in the background. */
+  readonly #hidden = new WeakSet<SlaveLink>()
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options
+    const { names } = options
+    names.onIntroduction = (introduction) => this.#introduce(introduction)
+    names.events.on('signal', ({ introduction, candidate }) => {
+      this.#connections.get(introduction)?.connection.addCandidate(candidate)
+    })
+    // The slave is gone from the name server: what is not open by now will not open.
+    names.events.on('ended', (introduction) => {
+      const entry = this.#connections.get(introduction)
+      if (entry?.opened === false) void entry.connection.close()
+    })
+  }
+
+  /** Closes what is not let in yet, and every connection: those let in are to be closed by their owner before. */
+  async dismiss(code: ErrorCode, message: string): Promise<void> {
+    await Promise.all([...this.#strangers].map((link) => link.close(code, message)))
+    await Promise.all([...this.#connections.values()].map(({ connection }) => connection.close()))
+  }
+
+  async #introduce({ introduction, name, offer }: ServerPayload<'introduction'>): Promise<ResultOf<'introduction'>> {
+    const { names, clock, maxSlaves, serves } = this.#options
+    if (name !== serves()) throw new NamedMasterError('master-offline', 'This master does not serve that name now')
+    if (this.#connections.size >= maxSlaves) {
+      throw new NamedMasterError('too-many', `The master has ${maxSlaves} slaves already: try later`)
+    }
+    const rtc = this.#options.rtc ?? (await loadRtc())
+    const connection = Connection.answering(rtc, { iceServers: names.iceServers, clock })
+    const entry = { connection, opened: false }
+    this.#connections.set(introduction, entry)
+    const deadline = clock.setTimeout(() => void connection.close(), OPEN_TIMEOUT_MS)
+    connection.events.on('candidate', (candidate) => {
+      names.request('signal', { introduction, candidate }).catch(() => {
+        // Whoever it was for is gone, or the name server is: the deadline tells.
+      })
+    })
+    connection.events.on('open', (channel) => {
+      clock.clearTimeout(deadline)
+      entry.opened = true
+      names.request('opened', { introduction }).catch(() => {
+        // The introduction ends by itself then.
+      })
+      this.#greet(this.#link(channel))
+    })
+    connection.events.on('closed', () => {
+      clock.clearTimeout(deadline)
+      this.#connections.delete(introduction)
+    })
+    try {
+      return { answer: await connection.answer(offer) }
+    } catch (error) {
+      void connection.close()
+      throw error
+    }
+  }
+
+  #link(channel: Channel): SlaveLink {
+    const link: SlaveLink = createLink<Up, Down>(channel, {
+      parse: parseUp,
+      maxMessageBytes: MAX_UP_MESSAGE_BYTES,
+      strangerBytes: STRANGER_BYTES,
+      heartbeat: {
+        interval: PING_MS,
+        silence: () => (this.#hidden.has(link) ? HIDDEN_SILENCE_MS : SILENCE_MS),
+      },
+      clock: this.#options.clock,
+    })
+    link.events.on('message', (message) => {
+      if (message.command !== 'pong') return
+      if (message.payload.hidden === true) this.#hidden.add(link)
+      else this.#hidden.delete(link)
+    })
+    return link
+  }
+
+  /** A link is a stranger until it has said hello; anything else it says ends it. */
+  #greet(link: SlaveLink): void {
+    const { clock, admitted } = this.#options
+    this.#strangers.add(link)
+    const deadline = clock.setTimeout(
+      () => void link.close('silent', 'No hello came within 10 seconds'),
+      HELLO_TIMEOUT_MS,
+    )
+    const done = (): void => {
+      clock.clearTimeout(deadline)
+      this.#strangers.delete(link)
+      for (const off of offs) off()
+    }
+    const offs = [
+      link.events.on('message', (message) => {
+        if (message.command === 'pong') return
+        done()
+        if (message.command !== 'hello') void link.close('invalid-message', 'The first message must be hello')
+        else if (speaks(message.payload)) admitted(link, message.payload)
+        else
+          void link.close('unsupported-version', `The master speaks protocol ${OLDEST_VERSION} to ${PROTOCOL_VERSION}`)
+      }),
+      link.events.on('close', done),
+    ]
+  }
+}
+
+const speaks = ({ versions }: UpPayload<'hello'>): boolean =>
+  versions.newest >= OLDEST_VERSION && versions.oldest <= PROTOCOL_VERSION
