@@ -88,8 +88,13 @@ const isPlain = (value: object): boolean => {
  * everything else JSON cannot carry is refused with its path: NaN, infinities, functions, dates, class instances,
  * `undefined` or a hole in an array, cycles.
  * @param adopt answers the finished value for an object that needs no copy (the store's drafts use it), else undefined
+ * @param maxDepth levels of nesting, where it is to go deeper into a tree
  */
-export function copyJson(value: unknown, adopt?: (value: object) => JsonValue | undefined): Checked<JsonValue> {
+export function copyJson(
+  value: unknown,
+  adopt?: (value: object) => JsonValue | undefined,
+  maxDepth = MAX_DEPTH,
+): Checked<JsonValue> {
   const open = new Set<object>()
   type Inner = JsonValue | { readonly path: string; readonly reason: string; readonly [FAULT]: true }
   const faulty = (path: string, reason: string): Inner => ({ path, reason, [FAULT]: true })
@@ -135,7 +140,7 @@ export function copyJson(value: unknown, adopt?: (value: object) => JsonValue | 
     }
     return made
   }
-  const made = copy(value, MAX_DEPTH)
+  const made = copy(value, maxDepth)
   return isFault(made) ? fail(made.path, made.reason) : { ok: true, value: made }
 }
 const FAULT = Symbol('fault')

@@ -1,0 +1,128 @@
+/**
+ * What a change wrote, and whether two changes meet: the rules of conflict.
+ *
+ * Promises: pure; `conflicts` costs about the smaller of the two changes times its depth, not their product.
+ * It does not apply patches (tree.ts) nor make them (difference.ts).
+ */
+import { escapeToken, isForbiddenKey } from '../protocol/json.js'
+
+/**
+ * What a patch wrote on the state it was applied to. As a `mutate` and as a commit an append means different things:
+ * in a mutate it meets only writes of the array or above it; in a commit it writes the index it got and all higher ones.
+ */
+export interface Writes {
+  /** Pointers written exactly. An insertion or removal in an array writes the array itself. */
+  readonly paths: ReadonlySet<string>
+  /** Arrays appended to by `/-`, with the lowest index that an append got. */
+  readonly appends: ReadonlyMap<string, number>
+}
+
+export const emptyWrites: Writes = { paths: new Set(), appends: new Map() }
+
+/** Collects writes while a patch is made or applied. */
+export class WritesBuilder implements Writes {
+  readonly paths = new Set<string>()
+  readonly appends = new Map<string, number>()
+
+  append(array: string, index: number): void {
+    const lowest = this.appends.get(array)
+    if (lowest === undefined || index < lowest) this.appends.set(array, index)
+  }
+}
+
+/** The tokens of a JSON pointer (RFC 6901), or undefined where it is none or names a prototype. */
+export function parsePointer(path: string): string[] | undefined {
+  if (path === '') return []
+  if (!path.startsWith('/')) return undefined
+  const tokens = path.slice(1).split('/')
+  for (const [i, token] of tokens.entries()) {
+    if (token.includes('~')) {
+      if (/~(?![01])/.test(token)) return undefined
+      tokens[i] = token.replaceAll('~1', '/').replaceAll('~0', '~')
+    }
+    if (isForbiddenKey(tokens[i] as string)) return undefined
+  }
+  return tokens
+}
+
+export const pointerTo = (parent: string, key: string | number): string =>
+  typeof key === 'number' ? `${parent}/${key}` : `${parent}/${escapeToken(key)}`
+
+/** An array index in its one spelling, or undefined. */
+export function parseIndex(token: string): number | undefined {
+  if (!/^(?:0|[1-9][0-9]{0,15})$/.test(token)) return undefined
+  return Number(token)
+}
+
+/** The index of a pointer's step right below `array`, where that step is an index. */
+function indexBelow(array: string, path: string): number | undefined {
+  const end = path.indexOf('/', array.length + 1)
+  return parseIndex(path.slice(array.length + 1, end === -1 ? undefined : end))
+}
+
+/** Calls `visit` with every proper prefix of a pointer, the shortest first, until it answers true. */
+function somePrefix(path: string, visit: (prefix: string) => boolean): boolean {
+  if (path === '') return false
+  for (let end = 0; end !== -1; end = path.indexOf('/', end + 1)) {
+    if (visit(path.slice(0, end))) return true
+  }
+  return false
+}
+
+const atOrAbove = (paths: ReadonlySet<string>, path: string): boolean =>
+  paths.size > 0 && (paths.has(path) || somePrefix(path, (prefix) => paths.has(prefix)))
+
+/** Every proper prefix of the written paths, with the highest index written below it. Made once, when first asked for. */
+const closures = new WeakMap<ReadonlySet<string>, Map<string, number>>()
+function closureOf(paths: ReadonlySet<string>): Map<string, number> {
+  const known = closures.get(paths)
+  if (known !== undefined) return known
+  const closure = new Map<string, number>()
+  for (const path of paths) {
+    somePrefix(path, (prefix) => {
+      closure.set(prefix, Math.max(closure.get(prefix) ?? -1, indexBelow(prefix, path) ?? -1))
+      return false
+    })
+  }
+  closures.set(paths, closure)
+  return closure
+}
+
+/** Whether a path of one is equal to, above or below a path of the other. */
+function exactMeet(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
+  const [few, many] = a.size <= b.size ? [a, b] : [b, a]
+  if (few.size === 0) return false
+  const below = closureOf(many)
+  for (const path of few) if (below.has(path) || atOrAbove(many, path)) return true
+  return false
+}
+
+/** Whether a mutate that wrote `mutate` conflicts with a commit that wrote `committed` after the mutate's base. */
+export function conflicts(mutate: Writes, committed: Writes): boolean {
+  if (exactMeet(mutate.paths, committed.paths)) return true
+  for (const array of mutate.appends.keys()) {
+    if (atOrAbove(committed.paths, array)) return true
+    // The mutate's array lies in an element that the commit appended.
+    const inside = (above: string) => (committed.appends.get(above) ?? Infinity) <= (indexBelow(above, array) ?? -1)
+    if (committed.appends.size > 0 && somePrefix(array, inside)) return true
+  }
+  if (mutate.paths.size === 0) return false
+  for (const [array, index] of committed.appends) {
+    if (atOrAbove(mutate.paths, array)) return true
+    if ((closureOf(mutate.paths).get(array) ?? -1) >= index) return true
+  }
+  return false
+}
+
+/** Whether a mutate writes at, above or below what an own unanswered emit predicted (appends meet as in `conflicts`). */
+export const overlaps = (a: Writes, b: Writes): boolean => conflicts(a, b) || conflicts(b, a)
+
+/** What listeners are told: the pointers written by all of these, without those below another; appends end in `/-`. */
+export function pathsOf(...writes: readonly Writes[]): string[] {
+  const all = new Set<string>()
+  for (const { paths, appends } of writes) {
+    for (const path of paths) all.add(path)
+    for (const array of appends.keys()) all.add(`${array}/-`)
+  }
+  return [...all].filter((path) => !somePrefix(path, (prefix) => all.has(prefix)))
+}
