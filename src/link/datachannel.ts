@@ -138,7 +138,7 @@ export class Connection implements AsyncDisposable {
     }
   }
 
-  /** Idempotent; never rejects. Resolves when the native side is gone, which a server that does not answer can delay by 15 s. */
+  /** Idempotent; never rejects. Resolves when the native side is gone, which an ICE server that does not answer can delay by 5 s. */
   close(): Promise<void> {
     return this.#close(new NamedMasterError('closed', 'This connection is closed; make a new one.'))
   }

@@ -12,8 +12,11 @@ import type { RtcEngine } from '#rtc'
 /** A channel that closes tells the other end and waits for it; a dead other end never answers. */
 const CHANNEL_CLOSE_MS = 1000
 
-/** Gathering against a STUN or TURN server that does not answer ends after about 10 s by itself. */
-const GATHERING_MS = 15_000
+/**
+ * Gathering takes 100 ms, and as long as its servers need to answer; one that never answers keeps it up for 40 s, which
+ * is longer than a program should wait for its end.
+ */
+const GATHERING_MS = 5_000
 
 const alive = new Set<NativeConnection>()
 let waiting: (() => void)[] = []
