@@ -122,7 +122,11 @@ export class Introductions {
 
   /** A socket has gone, and `ended` with it. */
   gone(socket: string, ended: readonly Introduction[]): void {
-    for (const asked of [...this.#asked.values()]) if (asked.master === socket) asked.fail(masterOffline())
+    for (const asked of [...this.#asked.values()]) {
+      if (asked.master === socket) asked.fail(masterOffline())
+      // Nobody hears this; but the master is told that it need not answer.
+      else if (asked.slave === socket) asked.fail(new NamedMasterError('closed', 'The slave is gone'))
+    }
     for (const { id, slave, master } of ended) {
       this.#forget(id)
       this.#post.tell(slave === socket ? master : slave, envelope('ended', { introduction: id }))
