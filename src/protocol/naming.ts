@@ -43,14 +43,8 @@ export type Description = v.InferOutput<typeof Description>
 /** A candidate as RTCIceCandidateInit, normalised: wrtc throws on a null sdpMLineIndex. An empty text ends the list. */
 export const Candidate = v.object({
   candidate: v.pipe(v.string(), v.maxLength(2048)),
-  sdpMid: v.pipe(
-    v.nullish(v.pipe(v.string(), v.maxLength(64))),
-    v.transform((mid) => mid ?? null),
-  ),
-  sdpMLineIndex: v.pipe(
-    v.nullish(v.pipe(Counter, v.maxValue(255))),
-    v.transform((index) => index ?? 0),
-  ),
+  sdpMid: v.nullish(v.pipe(v.string(), v.maxLength(64)), null),
+  sdpMLineIndex: v.nullish(v.pipe(Counter, v.maxValue(255)), 0),
 })
 export type Candidate = v.InferOutput<typeof Candidate>
 

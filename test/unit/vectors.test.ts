@@ -1,0 +1,97 @@
+/** Every file of test/vectors against the parsers: see test/vectors/README.md for their form. */
+import { readFileSync, readdirSync } from 'node:fs'
+import { basename } from 'node:path'
+import { expect } from 'chai'
+import * as v from 'valibot'
+import type { Parsed } from '#src/protocol/envelope.js'
+import {
+  acknowledgementVocabulary,
+  clientVocabulary,
+  parseAcknowledgement,
+  parseClientMessage,
+  parseServerMessage,
+  resultOf,
+  serverVocabulary,
+} from '#src/protocol/naming.js'
+import { downVocabulary, parseDown, parseUp, upVocabulary } from '#src/protocol/replication.js'
+
+interface Vector {
+  readonly title: string
+  readonly message?: unknown
+  readonly result?: unknown
+  readonly parsed?: unknown
+  readonly code?: string
+  readonly path?: string
+}
+interface Vectors {
+  readonly valid: readonly Vector[]
+  readonly invalid: readonly Vector[]
+}
+
+const folder = new URL('../../test/vectors/', import.meta.url)
+const read = (file: string) => JSON.parse(readFileSync(new URL(file, folder), 'utf8')) as Vectors
+const commandsIn = (path: string) => readdirSync(new URL(path, folder)).map((file) => basename(file, '.json'))
+
+const directions: readonly [string, object, (value: unknown) => Parsed<unknown>][] = [
+  ['naming/client', clientVocabulary, parseClientMessage],
+  ['naming/server', serverVocabulary, parseServerMessage],
+  ['naming/acknowledgement', acknowledgementVocabulary, parseAcknowledgement],
+  ['replication/up', upVocabulary, parseUp],
+  ['replication/down', downVocabulary, parseDown],
+]
+
+describe('vectors', () => {
+  for (const [path, vocabulary, parse] of directions) {
+    describe(path, () => {
+      it('has a file for each command', () => {
+        expect(commandsIn(path)).to.have.members(Object.keys(vocabulary))
+      })
+      for (const command of Object.keys(vocabulary)) messages(command, read(`${path}/${command}.json`), parse)
+    })
+  }
+
+  describe('envelope', () => {
+    for (const [path, , parse] of directions.filter(([, vocabulary]) => 'ping' in vocabulary)) {
+      messages(path, read('envelope.json'), parse)
+    }
+  })
+
+  describe('naming/result', () => {
+    it('has a file for each request', () => {
+      expect(commandsIn('naming/result')).to.have.members(Object.keys(resultOf))
+    })
+    for (const [command, schema] of Object.entries(resultOf))
+      results(command, read(`naming/result/${command}.json`), schema)
+  })
+})
+
+function messages(name: string, vectors: Vectors, parse: (value: unknown) => Parsed<unknown>) {
+  for (const { title, message, parsed = message } of vectors.valid) {
+    it(`${name}: takes ${title}`, () => {
+      expect(parse(message)).to.deep.equal({ ok: true, value: parsed })
+    })
+  }
+  for (const { title, message, code, path } of vectors.invalid) {
+    it(`${name}: refuses ${title}`, () => {
+      const answer = parse(message)
+      expect(answer).to.include({ ok: false, code, path })
+      expect(answer).to.have.property('reason').that.is.a('string').and.is.not.empty
+    })
+  }
+}
+
+function results(name: string, vectors: Vectors, schema: v.GenericSchema) {
+  for (const { title, result, parsed = result } of vectors.valid) {
+    it(`${name}: takes ${title}`, () => {
+      expect(v.parse(schema, result)).to.deep.equal(parsed)
+    })
+  }
+  for (const { title, result, path } of vectors.invalid) {
+    it(`${name}: refuses ${title}`, () => {
+      const answer = v.safeParse(schema, result, { abortEarly: true })
+      expect(answer.issues?.map((issue) => v.getDotPath(issue) ?? '')).to.deep.equal([
+        path?.slice(1).replaceAll('/', '.'),
+      ])
+    })
+  }
+}
