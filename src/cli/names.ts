@@ -2,7 +2,7 @@
 import { NamedMasterError } from '../errors.js'
 import { NAME_RULE, normalizeName } from '../protocol/naming.js'
 import { Names } from '../../nameserver/names.js'
-import { openStorage } from '../../nameserver/storage.js'
+import { openStorage } from '#storage'
 
 /** Prints the names with how often each was claimed and when it was registered. @throws storage-locked, storage-failed */
 export async function listNames(data: string): Promise<void> {

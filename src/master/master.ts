@@ -185,7 +185,7 @@ export class Master {
 
   /** Stops serving: the name stays ours, slaves are disconnected and wait for it. Answers `stopped`, also when it was. */
   stopServer(): Promise<'stopped'> {
-    return this.#inTurn(async () => {
+    return this.#inTurn<'stopped'>(async () => {
       await this.#claim.release()
       await this.#dismiss('stopped', 'The master has stopped; it may come back')
       if (this.#status !== 'closed') this.#setStatus('stopped')

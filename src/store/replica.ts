@@ -161,7 +161,7 @@ export class Replica {
     } // prettier-ignore
     this.#predict(pending, 'predict')
     this.#pending.push(pending)
-    if (pending.shown !== undefined) this.#tell(pathsOf(pending.shown.patch))
+    if (pending.shown !== undefined) this.#tell(pathsOf(pending.shown.writes))
   }
 
   /** An own mutate: shown, kept. Throws what the mutator throws; then nothing has happened. */
@@ -174,7 +174,7 @@ export class Replica {
       kind: 'mutate', seq: this.#nextSeq++, id, at, mutator, base: this.version, patch, writes, shown: change,
       sent: false, left: false, stale: false,
     }) // prettier-ignore
-    this.#tell(pathsOf(patch))
+    this.#tell(pathsOf(writes))
   }
 
   /** Somebody's volatile event, or our own. */
@@ -357,7 +357,7 @@ export class Replica {
     const paths = new Set<string>()
     for (const pending of this.#pending.toReversed()) {
       if (pending.shown === undefined) continue
-      for (const path of pathsOf(pending.shown.patch)) paths.add(path)
+      for (const path of pathsOf(pending.shown.writes)) paths.add(path)
       pending.shown.undo()
       pending.shown = undefined
     }
@@ -383,7 +383,7 @@ export class Replica {
       }
       const { writes } = transaction.finish()
       this.#moveTo(commit.version)
-      for (const path of pathsOf(commit.patch)) paths.add(path)
+      for (const path of pathsOf(writes)) paths.add(path)
       const seq = commit.origin?.client === this.#client ? commit.origin?.seq : undefined
       // A client's own mutates never conflict with each other: the later was made on the earlier.
       if (this.#pending.find((pending) => pending.seq === seq)?.kind !== 'mutate') this.#markStale(writes)
@@ -440,7 +440,7 @@ export class Replica {
         onlyShown = true
         pending.shown = this.#attempt(() => this.#runMutator(pending.mutator))
       }
-      for (const path of pathsOf(pending.shown?.patch ?? [])) paths.add(path)
+      if (pending.shown !== undefined) for (const path of pathsOf(pending.shown.writes)) paths.add(path)
     }
   }
 

@@ -207,7 +207,7 @@ class LocalStore<S> implements Microstore<S> {
   #changed(change: Change, events: readonly CommittedEvent[], origin: Origin | undefined): StoreChange {
     const stored = { version: ++this.#version, change, events, origin }
     this.#owner?.changed(stored)
-    if (change.patch.length > 0) this.#notifier.tell({ version: stored.version, paths: pathsOf(change.patch) })
+    if (change.patch.length > 0) this.#notifier.tell({ version: stored.version, paths: pathsOf(change.writes) })
     return stored
   }
 
