@@ -4,36 +4,23 @@
  * The life of a master: stopped -> starting -> started (-> reconnecting -> started)* -> stopped, or evicted by a newer
  * claim to its name, which is final until the program calls `startServer`.
  */
-import { sha256 } from '@noble/hashes/sha2.js'
-import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
-import { v7 } from 'uuid'
 import type { RtcEngine } from '#rtc'
 import { systemClock, type Clock } from '../clock.js'
 import { NamedMasterError, type ErrorCode } from '../errors.js'
 import { Events } from '../events.js'
-import { encode } from '../link/link.js'
 import { consoleLog, type Log } from '../log.js'
-import { envelope } from '../protocol/envelope.js'
 import { NAME_RULE, normalizeName } from '../protocol/naming.js'
-import type { CommittedEvent, Down, Up, UpPayload } from '../protocol/replication.js'
 import { NameClient } from '../signal/name-client.js'
 import { adopt, type ForeignStore } from '../store/adopt.js'
-import { Authority, newClient, type Client } from '../store/authority.js'
-import { coreOf, type StoreCore } from '../store/store.js'
-import { Admission, type SlaveLink } from './admission.js'
+import { coreOf } from '../store/store.js'
+import { Admission } from './admission.js'
 import { Claim } from './claim.js'
 import { openJournal, type Journal } from './journal.js'
 import { Methods, type Method } from './methods.js'
-import { Publication } from './publication.js'
-import { Session, type SessionHost } from './session.js'
+import { Sessions, type SlaveInfo } from './sessions.js'
 
 /** Slaves at once, unless the program says otherwise: about 300 KB and 17 file descriptors each under wrtc. */
 const DEFAULT_MAX_SLAVES = 1000
-/** How long a session outlives its link, in milliseconds: a train's tunnel. */
-const SESSION_MS = 120_000
-/** Clients remembered though they are away; the oldest are forgotten first, and told so when they return. */
-const MAX_CLIENTS = 100_000
-
 export type MasterStatus = 'stopped' | 'starting' | 'started' | 'reconnecting' | 'evicted' | 'closed'
 
 export interface MasterOptions {
@@ -53,17 +40,11 @@ export interface MasterOptions {
   readonly clock?: Clock
 }
 
-export interface SlaveInfo {
-  /** The public client number, as in `info.origin`. */
-  readonly client: number
-  /** Milliseconds; undefined before the first heartbeat. */
-  readonly roundTrip: number | undefined
-}
-
 export interface MasterEvents extends Record<string, readonly unknown[]> {
   status: [status: MasterStatus]
-  'slave-joined': [slave: { client: number }]
-  'slave-left': [slave: { client: number }]
+  'slave-joined': [slave: { readonly client: number }]
+  /** Its link is gone; its session may yet go on over another. */
+  'slave-left': [slave: { readonly client: number }]
   /** Another master took the name with the right key. */
   evicted: [name: string]
 }
@@ -78,21 +59,11 @@ export class Master {
   readonly #claim: Claim
   readonly #admission: Admission
   readonly #methods = new Methods()
-  readonly #core: StoreCore
-  readonly #authority: Authority
-  readonly #publication: Publication
-  readonly #host: SessionHost
+  readonly #sessions: Sessions
   #status: MasterStatus = 'stopped'
   #journal: Journal | undefined
   /** startServer and stopServer, one at a time. */
   #turn: Promise<unknown> = Promise.resolve()
-  /** By the hash of their secret, least recently seen first. */
-  readonly #clients = new Map<string, Client>()
-  #lastClient = 0
-  readonly #sessions = new Map<Client, { readonly session: Session; expiry: unknown }>()
-  /** Sessions with changes that wait for the authority's reservation to end. */
-  readonly #holding = new Set<Session>()
-  #holdTimer: unknown
 
   /** No I/O happens before `startServer`. @throws TypeError when the address of the name server is none */
   constructor(url: string, options: MasterOptions) {
@@ -109,34 +80,17 @@ export class Master {
       rtc: options.rtc,
       maxSlaves: options.maxSlaves ?? DEFAULT_MAX_SLAVES,
       serves: () => this.#claim.name,
-      admitted: (link, hello) => this.#welcome(link, hello),
+      admitted: (link, hello) => this.#sessions.welcome(link, hello),
     })
-    this.#core = coreOf(options.store) ?? adopt(options.store, { inPlace: options.inPlace ?? false })
-    this.#authority = new Authority(this.#core, {
-      encode: (commit) => encode(envelope('commit', commit)),
-      now: () => this.#clock.now(),
-      admit: () => this.#publication.admit(),
-      committed: (entry) => this.#publication.commit(entry),
-      volatile: (event) => this.#forward(event, undefined),
-    })
-    this.#publication = new Publication(this.#core, this.#authority, {
+    this.#sessions = new Sessions({
+      core: coreOf(options.store) ?? adopt(options.store, { inPlace: options.inPlace ?? false }),
+      methods: this.#methods,
       append: async (batch) => this.#journal?.append(batch),
       clock: this.#clock,
       log: this.#log,
-      written: () => {
-        for (const { session } of this.#sessions.values()) session.pump()
-      },
     })
-    this.#host = {
-      term: v7(),
-      authority: this.#authority,
-      publication: this.#publication,
-      methods: this.#methods,
-      volatile: (from, event) => this.#volatileFrom(from, event),
-      answered: () => this.#retryHeld(),
-      held: (session) => this.#hold(session),
-      linkClosed: (session) => this.#linkClosed(session),
-    }
+    this.#sessions.events.on('joined', (slave) => this.events.emit('slave-joined', slave))
+    this.#sessions.events.on('left', (slave) => this.events.emit('slave-left', slave))
     this.#claim.events.on('reachable', (reachable) => this.#setStatus(reachable ? 'started' : 'reconnecting'))
     this.#claim.events.on('evicted', (name) => this.#evicted(name))
   }
@@ -152,8 +106,7 @@ export class Master {
 
   /** Those connected at present. */
   get slaves(): readonly SlaveInfo[] {
-    const present = [...this.#sessions.values()].filter(({ session }) => session.link !== undefined)
-    return present.map(({ session }) => ({ client: session.client.client, roundTrip: session.link?.roundTrip }))
+    return this.#sessions.present
   }
 
   /**
@@ -209,8 +162,7 @@ export class Master {
     await this.stopServer()
     this.#setStatus('closed')
     this.#names.close()
-    await this.#publication.close()
-    this.#authority.close()
+    await this.#sessions.close()
     await this.#journal?.close()
   }
 
@@ -227,6 +179,11 @@ export class Master {
       )
     }
     return openJournal(data)
+  }
+
+  async #dismiss(code: ErrorCode, message: string): Promise<void> {
+    await this.#sessions.dismiss(code, message)
+    await this.#admission.dismiss(code, message)
   }
 
   #evicted(name: string): void {
@@ -249,93 +206,5 @@ export class Master {
     if (status === this.#status) return
     this.#status = status
     this.events.emit('status', status)
-  }
-
-  // --- sessions -----------------------------------------------------------------------------------------------------
-
-  #welcome(link: SlaveLink, hello: UpPayload<'hello'>): void {
-    const hash = bytesToHex(sha256(utf8ToBytes(hello.secret)))
-    const before = this.#clients.get(hash)
-    const client = before ?? newClient(++this.#lastClient)
-    // Seen last: the oldest come first in the map, and are the first to be forgotten.
-    this.#clients.delete(hash)
-    this.#clients.set(hash, client)
-    if (before === undefined) this.#publication.client({ client: client.client, hash, lastSeq: 0 })
-    this.#forgetClients()
-    const entry = this.#sessions.get(client) ?? { session: new Session(v7(), client, this.#host), expiry: undefined }
-    this.#sessions.set(client, entry)
-    this.#clock.clearTimeout(entry.expiry)
-    const joins = entry.session.link === undefined
-    entry.session.attach(link, hello, before !== undefined)
-    if (joins) this.events.emit('slave-joined', { client: client.client })
-  }
-
-  #forgetClients(): void {
-    for (const [hash, client] of this.#clients) {
-      if (this.#clients.size <= MAX_CLIENTS) return
-      if (!this.#sessions.has(client)) this.#clients.delete(hash)
-    }
-  }
-
-  #linkClosed(session: Session): void {
-    const entry = this.#sessions.get(session.client)
-    if (entry === undefined) return
-    entry.expiry = this.#clock.setTimeout(() => {
-      this.#sessions.delete(session.client)
-      void session.end('closed', 'The session has ended')
-    }, SESSION_MS)
-    this.events.emit('slave-left', { client: session.client.client })
-  }
-
-  async #dismiss(code: ErrorCode, message: string): Promise<void> {
-    this.#clock.clearTimeout(this.#holdTimer)
-    this.#holdTimer = undefined
-    this.#holding.clear()
-    const sessions = [...this.#sessions.values()]
-    this.#sessions.clear()
-    await Promise.all(
-      sessions.map(async ({ session, expiry }) => {
-        this.#clock.clearTimeout(expiry)
-        const present = session.link !== undefined
-        const ended = session.end(code, message)
-        if (present) this.events.emit('slave-left', { client: session.client.client })
-        await ended
-      }),
-    )
-    await this.#admission.dismiss(code, message)
-  }
-
-  // --- what concerns several slaves -----------------------------------------------------------------------------------
-
-  #volatileFrom(from: Session, { uuid, timestamp, payload }: Extract<Up, { command: 'volatile' }>): void {
-    const event: CommittedEvent = { ...payload, id: uuid, at: timestamp }
-    this.#core.volatile(event, { client: from.client.client })
-    this.#forward(event, from)
-  }
-
-  #forward({ event, payload, id, at }: CommittedEvent, from: Session | undefined): void {
-    const client = from === undefined ? {} : { client: from.client.client }
-    const body = { event, ...(payload === undefined ? {} : { payload }), ...client }
-    const text = encode<Down>(envelope('volatile', body, id, at))
-    for (const { session } of this.#sessions.values()) if (session !== from) session.volatile(text)
-  }
-
-  #hold(session: Session): void {
-    this.#holding.add(session)
-    const until = this.#authority.reservedUntil
-    if (this.#holdTimer !== undefined || until === undefined) return
-    this.#holdTimer = this.#clock.setTimeout(() => {
-      this.#holdTimer = undefined
-      this.#retryHeld()
-    }, until - this.#clock.now())
-  }
-
-  /** What was held is judged again once the reservation has ended. */
-  #retryHeld(): void {
-    const until = this.#authority.reservedUntil
-    if (this.#holding.size === 0 || (until !== undefined && this.#clock.now() < until)) return
-    const sessions = [...this.#holding]
-    this.#holding.clear()
-    for (const session of sessions) session.retryHeld()
   }
 }

@@ -6,9 +6,9 @@
  * handler did before it threw: what it changed is then a change of the program's own. Volatile events pass it by.
  */
 import { NamedMasterError } from '../errors.js'
-import { v7 } from 'uuid'
 import { copyJson, type JsonValue } from '../protocol/json.js'
 import type { CommittedEvent, Operation, Origin, Patch } from '../protocol/replication.js'
+import { madeEvent } from './handlers.js'
 import { parsePointer } from './patch.js'
 import { messageOf, type StoreChange, type StoreCore, type StoreOwner } from './store.js'
 import { createTree, type Change, type Tree } from './tree.js'
@@ -84,7 +84,7 @@ class AdoptedStore implements StoreCore {
     this.#foreign.emit = (event, payload) => {
       this.#admit()
       const returned = this.#emit(event, payload)
-      this.#noticed(event === INTERNAL_EVENT ? [] : [emitted(event, payload)])
+      this.#noticed(event === INTERNAL_EVENT ? [] : [madeEvent(event, demandJson(payload))])
       return returned
     }
     this.#foreign.mutate = (mutator) => {
@@ -240,9 +240,4 @@ function demandJson(value: unknown): JsonValue | undefined {
   const copied = copyJson(value)
   if (copied.ok) return copied.value
   throw new NamedMasterError('invalid-json', `The store's state cannot travel: ${copied.reason} (at "${copied.path}")`)
-}
-
-function emitted(event: string, payload: unknown): CommittedEvent {
-  const copied = demandJson(payload)
-  return { event, id: v7(), at: Date.now(), ...(copied === undefined ? {} : { payload: copied }) }
 }

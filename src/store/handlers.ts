@@ -5,6 +5,7 @@
  * what they emit queues behind them. RegExps are copied without `g` and `y` and live only here. Nothing is caught: the
  * caller owns the transaction and rolls it back.
  */
+import { v7 } from 'uuid'
 import { NamedMasterError } from '../errors.js'
 import { copyJson, type JsonValue } from '../protocol/json.js'
 import { MAX_EVENT_CHARACTERS, MAX_EVENTS_PER_COMMIT, type CommittedEvent } from '../protocol/replication.js'
@@ -162,6 +163,14 @@ export function checkEventName(event: unknown): string {
   if (typeof event === 'string' && event.length > 0 && event.length <= MAX_EVENT_CHARACTERS) return event
   throw new TypeError(`An event's name is a text of 1 to ${MAX_EVENT_CHARACTERS} characters`)
 }
+
+/** An event of this end's own, with the id and the time that both ends will see. */
+export const madeEvent = (event: string, payload: JsonValue | undefined): CommittedEvent => ({
+  event,
+  id: v7(),
+  at: Date.now(),
+  ...(payload === undefined ? {} : { payload }),
+})
 
 /** A payload as it travels: copied, checked and frozen, so that no handler can change it for the next. */
 export function takePayload(payload: unknown): JsonValue | undefined {

@@ -140,6 +140,10 @@ export class Replica {
   get client(): number | undefined {
     return this.#client
   }
+  /** Whether the state is the master's as of now, as far as this link has told. */
+  get live(): boolean {
+    return this.#position !== undefined && this.#catchingUp === undefined && !this.#freshLink
+  }
   /** Changes not answered yet. */
   get pending(): number {
     return this.#pending.length
@@ -232,7 +236,7 @@ export class Replica {
    * unanswered emit predicted (a guess must not become truth).
    */
   sendable(): Outgoing[] {
-    if (this.#position === undefined || this.#catchingUp !== undefined) return []
+    if (!this.live) return []
     const outgoing: Outgoing[] = []
     let prev = this.#lastSeq
     for (const [i, pending] of this.#pending.entries()) {

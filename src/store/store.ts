@@ -5,11 +5,10 @@
  * Promises: each emit is one change, with all that its handlers emit; a throw inside undoes all of it. Values are copied
  * at the door and no alias is kept. It knows nothing of networks, clocks or disks.
  */
-import { v7 } from 'uuid'
 import { NamedMasterError } from '../errors.js'
 import { copyJson, type JsonValue } from '../protocol/json.js'
 import type { CommittedEvent, Origin, Patch } from '../protocol/replication.js'
-import { checkEventName, Handlers, takePayload, type AnyHandler } from './handlers.js'
+import { checkEventName, Handlers, madeEvent, takePayload, type AnyHandler } from './handlers.js'
 import type { EventInfo, Handler, Microstore, Mutator, StoreListener } from './microstore.js'
 import { pathsOf } from './patch.js'
 import { createTree, type Change, type Tree } from './tree.js'
@@ -102,7 +101,7 @@ class LocalStore<S> implements Microstore<S> {
     const taken = takePayload(payload)
     if (this.#handlers.emittedInside(name, taken)) return
     this.#owner?.admit()
-    this.#run(made(name, taken), undefined)
+    this.#run(madeEvent(name, taken), undefined)
   }
 
   getState(): S
@@ -130,7 +129,7 @@ class LocalStore<S> implements Microstore<S> {
     emit: (event: string, payload?: unknown): void => {
       const name = checkEventName(event)
       this.#refuseInside('volatile.emit')
-      const emission = made(name, takePayload(payload))
+      const emission = madeEvent(name, takePayload(payload))
       this.#observe(emission, undefined)
       this.#owner?.volatile(emission)
     },
@@ -255,13 +254,6 @@ export class Notifier {
     this.#telling = false
   }
 }
-
-const made = (event: string, payload: JsonValue | undefined): CommittedEvent => ({
-  event,
-  id: v7(),
-  at: Date.now(),
-  ...(payload === undefined ? {} : { payload }),
-})
 
 /** The sentence of what a program threw, or ours where it says nothing. */
 export const messageOf = (thrown: unknown, otherwise: string): string =>

@@ -1,0 +1,258 @@
+/**
+ * A slave's side of its session with a master, which outlives the links it goes over: hello, the state, the changes that
+ * are not answered, the calls.
+ *
+ * Promises: the messages of one frame are taken together; nothing leaves before it may (replica.ts, calls.ts); a master
+ * that sends what cannot be costs the link, and the state is asked for anew.
+ */
+import type { Clock } from '../clock.js'
+import { NamedMasterError } from '../errors.js'
+import { Events } from '../events.js'
+import { utf8Bytes } from '../link/frames.js'
+import { encode, type Link } from '../link/link.js'
+import type { Log } from '../log.js'
+import { envelope } from '../protocol/envelope.js'
+import type { CommittedEvent, Down, Up, UpPayload } from '../protocol/replication.js'
+import { OLDEST_VERSION, PROTOCOL_VERSION } from '../protocol/version.js'
+import { newSecret } from '../signal/secret.js'
+import type { Handlers } from '../store/handlers.js'
+import { Replica, type Refusal, type ReplicaEvents, type ReplicaMessage } from '../store/replica.js'
+import { Calls } from './calls.js'
+
+/** Bytes of one message to a master, as masters have it. */
+const MAX_UP_MESSAGE_BYTES = 16 * 1024 * 1024
+/** Calls above this many characters travel in the bulk lane, so that they delay no change. */
+const BULK_CHARACTERS = 64 * 1024
+/** From an open link to the state, in milliseconds without any message in between. */
+const WELCOME_TIMEOUT_MS = 20_000
+/** Refusals kept for the next `settled()`. */
+const MAX_UNREPORTED_REFUSALS = 1000
+
+export type MasterLink = Link<Down, Up>
+
+export interface SessionEvents extends Record<string, readonly unknown[]> {
+  changed: ReplicaEvents['changed']
+  caughtUp: ReplicaEvents['caughtUp']
+  refused: ReplicaEvents['refused']
+  /** The other end answered a heartbeat. */
+  pulse: []
+}
+
+export interface SessionOptions {
+  readonly handlers: Handlers
+  readonly clock: Clock
+  readonly log: Log
+  readonly token?: string
+}
+
+export class Session {
+  readonly events: Events<SessionEvents>
+  readonly replica: Replica
+  readonly calls: Calls
+  readonly #options: SessionOptions
+  readonly #clock: Clock
+  readonly #log: Log
+  /** What makes us the same client to the master on every link; shown to nobody else. */
+  readonly #secret = newSecret()
+  #session: string | undefined
+  #link: MasterLink | undefined
+  #inbox: Down[] = []
+  #flushing = false
+  #unreported: Refusal[] = []
+
+  constructor(options: SessionOptions) {
+    this.#options = options
+    this.#clock = options.clock
+    this.#log = options.log
+    const report = (error: unknown): void => this.#log('error', 'A handler or listener of the slave threw', { error })
+    this.events = new Events<SessionEvents>(report)
+    this.replica = new Replica({ handlers: options.handlers, report })
+    this.calls = new Calls({
+      clock: this.#clock,
+      due: () => this.flushSoon(),
+      cancel: (call) => this.#link?.send(envelope('cancel', { call })),
+    })
+    this.replica.events.on('changed', (change) => this.events.emit('changed', change))
+    this.replica.events.on('caughtUp', (how) => this.events.emit('caughtUp', how))
+    this.replica.events.on('settled', () => this.flushSoon())
+    this.replica.events.on('refused', (refusal) => {
+      this.#unreported.push(refusal)
+      if (this.#unreported.length > MAX_UNREPORTED_REFUSALS) this.#unreported.shift()
+      this.events.emit('refused', refusal)
+    })
+  }
+
+  /** The link it goes over at present. */
+  get link(): MasterLink | undefined {
+    return this.#link
+  }
+
+  /** Goes on over this link: says hello. Resolves when the master's state is here; rejects with why the link closed. */
+  attach(link: MasterLink): Promise<void> {
+    this.#link = link
+    this.#inbox = []
+    this.replica.relink()
+    return new Promise((resolve, reject) => {
+      const tooLate = (): void => void link.close('timeout', 'The master did not send its state in time')
+      let timer = this.#clock.setTimeout(tooLate, WELCOME_TIMEOUT_MS)
+      const off = this.replica.events.on('caughtUp', () => {
+        this.#clock.clearTimeout(timer)
+        timer = undefined
+        off()
+        resolve()
+      })
+      link.events.on('message', (message) => {
+        if (timer !== undefined) {
+          this.#clock.clearTimeout(timer)
+          timer = this.#clock.setTimeout(tooLate, WELCOME_TIMEOUT_MS)
+        }
+        this.#receive(link, message)
+      })
+      link.events.on('close', (reason) => {
+        this.#clock.clearTimeout(timer)
+        off()
+        if (this.#link === link) this.#link = undefined
+        reject(reason)
+      })
+      link.send(envelope('hello', this.#hello()))
+    })
+  }
+
+  /** What can leave, leaves at the end of this turn. */
+  flushSoon(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    queueMicrotask(() => {
+      this.#flushing = false
+      this.#flush()
+    })
+  }
+
+  /** A message, not a change: dropped when it cannot leave at once. */
+  volatile(event: CommittedEvent): void {
+    if (this.#link?.hasRoom !== true || !this.replica.live) return
+    const { id, at, ...payload } = event
+    this.#link.send(envelope('volatile', payload, id, at))
+    this.replica.volatile(event, this.replica.client)
+  }
+
+  /** Resolves when all changed so far is answered; rejects with the first refusal since it was last asked. */
+  settled(): Promise<void> {
+    const target = this.replica.latestSeq
+    return new Promise((resolve, reject) => {
+      const done = (): void => {
+        const [first] = this.#unreported.filter(({ seq }) => seq <= target)
+        this.#unreported = this.#unreported.filter(({ seq }) => seq > target)
+        if (first === undefined) resolve()
+        else reject(first.error)
+      }
+      if (this.replica.settledSeq >= target) return done()
+      const off = this.replica.events.on('settled', (seq) => {
+        if (seq < target) return
+        off()
+        done()
+      })
+    })
+  }
+
+  /** Gives back whatever is not answered. */
+  abandon(error: NamedMasterError): void {
+    this.replica.abandon(error)
+    this.calls.abandon(error)
+  }
+
+  #hello(): UpPayload<'hello'> {
+    const { position } = this.replica
+    const { token } = this.#options
+    return {
+      versions: { oldest: OLDEST_VERSION, newest: PROTOCOL_VERSION },
+      secret: this.#secret,
+      calls: this.calls.sent,
+      encodings: ['json'],
+      ...(position === undefined ? {} : { position }),
+      ...(this.#session === undefined ? {} : { session: this.#session }),
+      ...(token === undefined ? {} : { token }),
+    }
+  }
+
+  #receive(link: MasterLink, message: Down): void {
+    // All messages of one frame arrive in one turn and are taken together.
+    if (link !== this.#link || this.#inbox.push(message) > 1) return
+    queueMicrotask(() => {
+      if (link === this.#link && link.open) this.#take(link)
+    })
+  }
+
+  #take(link: MasterLink): void {
+    const messages = this.#inbox
+    this.#inbox = []
+    let batch: ReplicaMessage[] = []
+    const replicate = (): void => {
+      const replicated = batch
+      batch = []
+      if (replicated.length > 0) this.replica.receive(replicated)
+    }
+    try {
+      for (const message of messages) {
+        switch (message.command) {
+          case 'welcome':
+            this.calls.resume(message.payload.session === this.#session, message.payload.calls)
+            this.#session = message.payload.session
+            batch.push(message)
+            break
+          case 'snapshot':
+          case 'commit':
+          case 'refused':
+            batch.push(message)
+            break
+          case 'answer':
+            this.calls.answer(message.payload)
+            break
+          case 'volatile':
+            replicate()
+            this.#hear(message)
+            break
+          case 'pong':
+            this.events.emit('pulse')
+            break
+          case 'ping':
+          case 'goodbye': // the link's own business
+        }
+      }
+      replicate()
+    } catch (error) {
+      this.#log('error', 'The master sent what cannot be; asking for its state anew', { error })
+      this.replica.forget()
+      void link.close('invalid-message', error instanceof Error ? error.message : 'The commits did not fit')
+      return
+    }
+    this.calls.applied(this.replica.version)
+    this.#flush()
+  }
+
+  #hear({ payload, uuid, timestamp }: Extract<Down, { command: 'volatile' }>): void {
+    const { client, ...event } = payload
+    if (this.replica.live) this.replica.volatile({ ...event, id: uuid, at: timestamp }, client)
+  }
+
+  #flush(): void {
+    const link = this.#link
+    if (link === undefined || !link.open || !this.replica.live) return
+    for (const { command, payload, id, at } of this.replica.sendable()) {
+      const text = encode<Up>(envelope(command, payload, id, at) as Up)
+      if (fits(text)) link.send(text)
+      else return this.replica.reject(payload.seq, tooLarge())
+    }
+    for (const call of this.calls.sendable(this.replica.settledSeq)) {
+      const text = encode<Up>(envelope('call', call))
+      if (!fits(text)) this.calls.fail(call.call, tooLarge())
+      else link.send(text, text.length > BULK_CHARACTERS ? 'bulk' : 'ordered')
+    }
+  }
+}
+
+const fits = (text: string): boolean =>
+  text.length * 3 <= MAX_UP_MESSAGE_BYTES || utf8Bytes(text) <= MAX_UP_MESSAGE_BYTES
+
+const tooLarge = (): NamedMasterError =>
+  new NamedMasterError('too-large', `A message to a master may have ${MAX_UP_MESSAGE_BYTES} bytes: send it in parts`)
