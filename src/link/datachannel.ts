@@ -41,7 +41,6 @@ export interface ConnectionEvents extends Record<string, readonly unknown[]> {
 export class Connection implements AsyncDisposable {
   readonly events = new Events<ConnectionEvents>()
   readonly #native: NativeConnection
-  readonly #channel: RTCDataChannel
   #offer: Promise<Description> | undefined
   /** Whether remote candidates belong to the remote description that is set. */
   #remoteKnown = false
@@ -50,16 +49,25 @@ export class Connection implements AsyncDisposable {
 
   private constructor(rtc: RtcEngine, options: NativeOptions) {
     this.#native = new NativeConnection(rtc, options)
-    this.#channel = this.#native.createChannel('named-master', { negotiated: true, id: 0, ordered: true })
-    this.#channel.binaryType = 'arraybuffer'
-    this.#channel.bufferedAmountLowThreshold = LOW_WATER_BYTES
-    this.#channel.addEventListener('open', () => {
-      if (!this.#native.closed) this.events.emit('open', new DataChannel(this, this.#channel, this.#frameLimit()))
+    this.#watchChannel(this.#native.createChannel('named-master', { negotiated: true, id: 0, ordered: true }))
+    this.#watchPeer(this.#native.peer)
+  }
+
+  // Two functions, and no field for the channel: whoever keeps it, and be it the scope of a listener on the peer, keeps
+  // its native side (see native.ts).
+
+  #watchChannel(channel: RTCDataChannel): void {
+    channel.binaryType = 'arraybuffer'
+    channel.bufferedAmountLowThreshold = LOW_WATER_BYTES
+    channel.addEventListener('open', () => {
+      if (!this.#native.closed) this.events.emit('open', new DataChannel(this, channel, this.#frameLimit()))
     })
-    this.#channel.addEventListener('close', () => {
+    channel.addEventListener('close', () => {
       void this.#close(new NamedMasterError('closed', 'The connection was closed or cut; connect again.'))
     })
-    const { peer } = this.#native
+  }
+
+  #watchPeer(peer: RTCPeerConnection): void {
     peer.addEventListener('icecandidate', ({ candidate }) => this.#localCandidate(candidate))
     peer.addEventListener('connectionstatechange', () => {
       if (peer.connectionState === 'failed' && !this.#native.closed) this.events.emit('failed')
@@ -197,7 +205,8 @@ export class Connection implements AsyncDisposable {
 class DataChannel implements Channel {
   readonly maxFrameBytes: number
   readonly #owner: Connection
-  readonly #native: RTCDataChannel
+  /** Until it is closed. */
+  #native: RTCDataChannel | undefined
   #receiver: Receiver | undefined
   #early: Frame[] = []
 
@@ -211,20 +220,24 @@ class DataChannel implements Channel {
       else this.#receiver.frame(frame)
     })
     native.addEventListener('bufferedamountlow', () => this.#receiver?.drained())
-    owner.events.once('closed', () => this.#receiver?.closed())
+    owner.events.once('closed', () => {
+      this.#native = undefined
+      this.#receiver?.closed()
+    })
   }
 
   get bufferedAmount(): number {
-    return this.#native.bufferedAmount
+    return this.#native?.bufferedAmount ?? 0
   }
 
   attach(receiver: Receiver): void {
     this.#receiver = receiver
     for (const frame of this.#early.splice(0)) receiver.frame(frame)
-    if (this.#native.readyState !== 'open') receiver.closed()
+    if (this.#native === undefined) receiver.closed()
   }
 
   send(frame: Frame): void {
+    if (this.#native === undefined) throw new NamedMasterError('closed', 'This connection is closed; make a new one.')
     // The engines copy what they are given; a cast, because lib.dom asks for a view of an ArrayBuffer proper.
     if (typeof frame === 'string') this.#native.send(frame)
     else this.#native.send(frame as Uint8Array<ArrayBuffer>)

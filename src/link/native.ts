@@ -97,6 +97,8 @@ export class NativeConnection {
       this.#tail.then(() => this.#gathered()),
     ])
     this.#peer.close()
+    // wrtc frees two threads and a dozen files with the last reference to the channel, not before.
+    this.#channels.length = 0
     alive.delete(this)
     if (alive.size > 0) return
     const told = waiting
