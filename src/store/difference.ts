@@ -75,12 +75,37 @@ function sealed(value: JsonValue, ledger: Ledger, left: Set<Container>): JsonVal
   return result
 }
 
+/** What is left of two arrays between a common head and a common tail. */
+interface Stretch {
+  readonly head: number
+  readonly oldEnd: number
+  readonly newEnd: number
+}
+
+function trim(
+  before: readonly JsonValue[],
+  after: readonly JsonValue[],
+  stretch: Stretch,
+  same: (before: JsonValue, after: JsonValue) => boolean,
+): Stretch {
+  let { head, oldEnd, newEnd } = stretch
+  while (head < oldEnd && head < newEnd && same(before[head] as JsonValue, after[head] as JsonValue)) head++
+  while (oldEnd > head && newEnd > head && same(before[oldEnd - 1] as JsonValue, after[newEnd - 1] as JsonValue)) {
+    oldEnd--
+    newEnd--
+  }
+  return { head, oldEnd, newEnd }
+}
+
 class Comparison {
   readonly steps: Step[] = []
   readonly #ledger: Ledger
+  /** Containers that were changed in place. */
+  readonly #records: number
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger
+    this.#records = ledger.arrayRecords.size + ledger.objectRecords.size
   }
 
   write(op: 'add' | 'replace', path: string, value: JsonValue, writes: string, appended?: number): void {
@@ -93,7 +118,7 @@ class Comparison {
 
   /** Same identity, and not changed in place: then nothing below it changed either. */
   #identical(before: JsonValue, after: JsonValue): boolean {
-    return before === after && !(isContainer(before) && this.#ledger.recorded(before))
+    return before === after && !(this.#records > 0 && isContainer(before) && this.#ledger.recorded(before))
   }
 
   compare(before: JsonValue, after: JsonValue, path: string): void {
@@ -152,31 +177,31 @@ class Comparison {
   }
 
   #compareEntry(before: JsonValue | typeof ABSENT, after: JsonValue | typeof ABSENT, key: string, path: string): void {
-    if (before === after && typeof before !== 'object') return
-    const pointer = pointerTo(path, key)
     if (before === ABSENT) {
+      const pointer = pointerTo(path, key)
       if (after !== ABSENT) this.write('add', pointer, after, pointer)
-    } else if (after === ABSENT) this.#remove(pointer, pointer)
-    else this.compare(before, after, pointer)
+    } else if (after === ABSENT) {
+      const pointer = pointerTo(path, key)
+      this.#remove(pointer, pointer)
+    } else if (!this.#identical(before, after)) {
+      this.compare(before, after, pointerTo(path, key))
+    }
   }
 
-  #compareArrays(before: readonly JsonValue[], after: readonly JsonValue[], path: string): void {
-    let head = 0
-    const shorter = Math.min(before.length, after.length)
-    while (head < shorter && this.#identical(before[head] as JsonValue, after[head] as JsonValue)) head++
-    let [oldEnd, newEnd] = [before.length, after.length]
-    const tailIs = (same: (before: JsonValue, after: JsonValue) => boolean): boolean =>
-      oldEnd > head && newEnd > head && same(before[oldEnd - 1] as JsonValue, after[newEnd - 1] as JsonValue)
-    for (; tailIs((a, b) => this.#identical(a, b)); oldEnd--) newEnd--
-    if (oldEnd - head !== newEnd - head) {
-      while (head < oldEnd && head < newEnd && this.#equal(before[head] as JsonValue, after[head] as JsonValue)) head++
-      for (; tailIs((a, b) => this.#equal(a, b)); oldEnd--) newEnd--
-    } else if (!this.#moved(before, after, head, newEnd)) {
-      for (let i = head; i < newEnd; i++)
+  #compareArrays(before: readonly JsonValue[], after: JsonValue[], path: string): void {
+    // No container below could have been changed in place: then identity is all there is to ask.
+    const plain = this.#records === (this.#ledger.recorded(after) ? 1 : 0)
+    const whole = { head: 0, oldEnd: before.length, newEnd: after.length }
+    let middle = trim(before, after, whole, plain ? (a, b) => a === b : (a, b) => this.#identical(a, b))
+    if (before.length !== after.length) {
+      middle = trim(before, after, middle, (a, b) => this.#equal(a, b))
+    } else if (!this.#moved(before, after, middle)) {
+      for (let i = middle.head; i < middle.newEnd; i++) {
         this.compare(before[i] as JsonValue, after[i] as JsonValue, pointerTo(path, i))
+      }
       return
     }
-    this.#alignArrays(before.slice(head, oldEnd), after, head, newEnd, path)
+    this.#alignArrays(before, after, middle, path)
   }
 
   /** An element's identity across the transaction: a fresh copy stands for what it is a copy of. */
@@ -185,7 +210,7 @@ class Comparison {
   }
 
   /** Whether a container changed its place between two stretches of one length. */
-  #moved(before: readonly JsonValue[], after: readonly JsonValue[], from: number, end: number): boolean {
+  #moved(before: readonly JsonValue[], after: readonly JsonValue[], { head: from, newEnd: end }: Stretch): boolean {
     if (end - from < 2) return false
     const places = new Map<JsonValue, number>()
     for (let i = from; i < end; i++) {
@@ -201,8 +226,10 @@ class Comparison {
   }
 
   /** Walks two stretches and catches up where an element was inserted, removed or moved. */
-  #alignArrays(old: readonly JsonValue[], after: readonly JsonValue[], head: number, end: number, path: string): void {
+  #alignArrays(before: readonly JsonValue[], after: readonly JsonValue[], middle: Stretch, path: string): void {
     const start = this.steps.length
+    const { head, newEnd: end } = middle
+    const old = before.slice(head, middle.oldEnd)
     const whole = after.length
     const oldPlaces = new Map(old.map((value, i) => [value, i]))
     const newPlaces = new Map<JsonValue, number>()

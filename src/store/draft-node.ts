@@ -13,7 +13,14 @@ import { parseIndex, pointerTo } from './patch.js'
 export const invalid = (path: string, reason: string): NamedMasterError =>
   new NamedMasterError('invalid-json', `The state cannot hold what was put at "${path}": ${reason}.`)
 
-const nodeOfDraft = new WeakMap<object, Node>()
+/**
+ * Asks a draft for its node. (A WeakMap from drafts to nodes made the garbage collector take most of the time of a
+ * handler that looks at many items.)
+ */
+const NODE: unique symbol = Symbol('node')
+
+const nodeBehind = (value: unknown): Node | undefined =>
+  isContainer(value) ? (value as { readonly [NODE]?: Node })[NODE] : undefined
 
 /** What one run of a program shares among its drafts. */
 export class Session {
@@ -32,7 +39,7 @@ export class Session {
 
   /** The node of a draft of this run. */
   nodeOf(value: unknown): Node | undefined {
-    const node = isContainer(value) ? nodeOfDraft.get(value) : undefined
+    const node = nodeBehind(value)
     return node?.session === this ? node : undefined
   }
 
@@ -106,7 +113,6 @@ abstract class Node<C extends Container = Container> implements ProxyHandler<obj
     this.key = key
     // A dummy as target: the invariants of proxies would bite on a frozen one.
     this.draft = new Proxy<object>(isArray(content) ? [] : {}, this)
-    nodeOfDraft.set(this.draft, this)
   }
 
   /** Makes the content writable, and with it all above it. */
@@ -227,13 +233,15 @@ abstract class Node<C extends Container = Container> implements ProxyHandler<obj
     if (typeof key === 'symbol') throw new TypeError(`The state is JSON: it has no property ${String(key)}.`)
   }
 
+  abstract get(target: object, key: string | symbol, receiver: unknown): unknown
   abstract set(target: object, key: string | symbol, value: unknown): boolean
   abstract deleteProperty(target: object, key: string | symbol): boolean
 }
 export type { Node }
 
 class ObjectNode extends Node<JsonObject> {
-  get(target: object, key: string | symbol, receiver: unknown): unknown {
+  override get(target: object, key: string | symbol, receiver: unknown): unknown {
+    if (key === NODE) return receiver === this.draft ? this : undefined
     this.alive()
     if (typeof key === 'symbol' || !Object.hasOwn(this.content, key)) return Reflect.get(target, key, receiver)
     return this.seen(this.content[key] as JsonValue, key)
@@ -267,7 +275,8 @@ class ObjectNode extends Node<JsonObject> {
 }
 
 class ArrayNode extends Node<JsonValue[]> {
-  get(target: object, key: string | symbol, receiver: unknown): unknown {
+  override get(target: object, key: string | symbol, receiver: unknown): unknown {
+    if (key === NODE) return receiver === this.draft ? this : undefined
     this.alive()
     if (typeof key === 'symbol') return Reflect.get(target, key, receiver)
     if (Object.hasOwn(this.content, key)) {
@@ -336,7 +345,7 @@ class ArrayNode extends Node<JsonValue[]> {
 }
 
 const arrayNode = (draft: unknown): ArrayNode => {
-  const node = isContainer(draft) ? nodeOfDraft.get(draft) : undefined
+  const node = nodeBehind(draft)
   if (!(node instanceof ArrayNode))
     throw new TypeError('This method was taken from an array of the state: call it on one.')
   node.alive()

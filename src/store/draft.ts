@@ -60,25 +60,32 @@ class Untangling {
     const { ledger, nodes, placed } = this.#session
     if (this.#above.has(value)) throw invalid(path, 'the value contains itself')
     const node = nodes.get(value)
-    if (node !== undefined && placed.has(node)) {
+    const moved = node !== undefined && placed.has(node)
+    if (moved) {
       if (this.#met.has(value)) return structuredCopy(value)
       this.#met.add(value)
-      if (depth > node.depth && !nestsWithin(value, MAX_DEPTH - depth))
-        throw invalid(path, 'the value nests too deeply')
     }
-    if (!ledger.fresh.has(value) && !ledger.recorded(value)) return value
-    this.#above.add(value)
+    if (ledger.fresh.has(value) || ledger.recorded(value)) this.#visitBelow(value, path, depth)
+    if (moved && depth > node.depth && !nestsWithin(value, MAX_DEPTH - depth)) {
+      throw invalid(path, 'the value nests too deeply')
+    }
+    return value
+  }
+
+  #visitBelow(container: Container, path: string, depth: number): void {
+    const { ledger } = this.#session
+    this.#above.add(container)
     const look = (key: string | number, child: JsonValue) => {
       const kept = this.visit(child, pointerTo(path, key), depth + 1)
-      if (kept !== child) ledger.put(value, key, kept)
+      if (kept !== child) ledger.put(container, key, kept)
     }
-    if (isArray(value)) value.forEach((child, i) => isContainer(child) && look(i, child))
-    else {
-      const keys = ledger.objectRecords.get(value)?.entries.keys() ?? Object.keys(value)
-      for (const key of [...keys]) if (Object.hasOwn(value, key)) look(key, value[key] as JsonValue)
+    if (isArray(container)) {
+      container.forEach((child, i) => isContainer(child) && look(i, child))
+    } else {
+      const keys = ledger.objectRecords.get(container)?.entries.keys() ?? Object.keys(container)
+      for (const key of [...keys]) if (Object.hasOwn(container, key)) look(key, container[key] as JsonValue)
     }
-    this.#above.delete(value)
-    return value
+    this.#above.delete(container)
   }
 }
 

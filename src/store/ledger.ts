@@ -13,14 +13,14 @@ export type JsonObject = Record<string, JsonValue>
 export type Container = JsonValue[] | JsonObject
 
 /**
- * Elements up to which an array is copied on change. Its slice() is a memcpy: about 1 us for this many; what is
- * copied is also the garbage that every change leaves (8 bytes each).
+ * Elements up to which an array is copied on change: copying and comparing this many takes about as long as the rest of
+ * a transaction, 2 us; at 1,000 it would be five times that, and 8 KB of garbage (docs/decisions/state-identity.md).
  */
-export const NARROW_ARRAY_ELEMENTS = 1024
+export const NARROW_ARRAY_ELEMENTS = 256
 
 /**
- * Keys up to which an object is copied on change: 0.1 us for 64; from about 100 on V8 keeps objects as hash tables,
- * and a copy costs 0.2 us a key and more (docs/decisions/state-identity.md).
+ * Keys up to which an object is copied on change: 5 us for this many. From about 100 on V8 keeps objects as hash tables,
+ * and a copy costs 0.2 us and more for each key.
  */
 export const NARROW_OBJECT_KEYS = 64
 

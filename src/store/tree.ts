@@ -145,6 +145,8 @@ class JsonTree implements Tree {
       finish: () => {
         demand()
         const { patch, left } = difference(ledger, before, ledger.root, writes)
+        // What was only made anew keeps its old identity: views see no change where there is none.
+        if (patch.length === 0) ledger.root = ledger.restore()
         ledger.settle(left, this.#freeze)
         end()
         this.#value = ledger.root
