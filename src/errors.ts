@@ -21,7 +21,8 @@ export class NamedMasterError extends Error {
 
   /** As it travels: the code and the sentence; no stack and no cause leave the process. */
   toFault(): Fault {
-    return { code: this.code, message: this.message.slice(0, 2048) }
+    // A pair of surrogates may have been cut in two, and a lone one is no text that every language can write.
+    return { code: this.code, message: this.message.slice(0, 2048).replace(/\p{Surrogate}/gu, '\ufffd') }
   }
 
   static fromFault(fault: Fault): NamedMasterError {

@@ -83,10 +83,13 @@ const isPlain = (value: object): boolean => {
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
+/** The name of what made an instance, for people; it may have none. */
+const classOf = (value: object): string => (value.constructor as { name?: string } | undefined)?.name ?? 'a class'
+
 /**
  * Copies a program's value at the door, so that no alias is kept. A property that is `undefined` is absent, -0 is 0;
  * everything else JSON cannot carry is refused with its path: NaN, infinities, functions, dates, class instances,
- * `undefined` or a hole in an array, cycles.
+ * `undefined` or a hole in an array, a getter that throws, cycles.
  * @param adopt answers the finished value for an object that needs no copy (the store's drafts use it), else undefined
  * @param maxDepth levels of nesting, where it is to go deeper into a tree
  */
@@ -127,10 +130,15 @@ export function copyJson(
     return made
   }
   function copyObject(from: object, depth: number): Inner {
-    if (!isPlain(from)) return faulty('', `an instance of ${from.constructor.name} cannot travel`)
+    if (!isPlain(from)) return faulty('', `an instance of ${classOf(from)} cannot travel`)
     const made: Record<string, JsonValue> = {}
     for (const key of Object.keys(from)) {
-      const property = (from as Record<string, unknown>)[key]
+      let property: unknown
+      try {
+        property = (from as Record<string, unknown>)[key]
+      } catch (error) {
+        return faulty(`/${escapeToken(key)}`, `reading it threw ${String(error)}`)
+      }
       if (property === undefined) continue
       const reason = keyFault(key)
       if (reason !== undefined) return faulty(`/${escapeToken(key)}`, reason)

@@ -24,7 +24,11 @@ export const Name = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{1,61}[a-z0-
 /** The name as it is compared, or undefined when it is none. */
 export function normalizeName(name: unknown): string | undefined {
   if (typeof name !== 'string') return undefined
-  const parsed = v.safeParse(Name, name.toLowerCase())
+  // A-Z only: toLowerCase() also makes a k of the Kelvin sign.
+  const parsed = v.safeParse(
+    Name,
+    name.replace(/[A-Z]/g, (letter) => letter.toLowerCase()),
+  )
   return parsed.success ? parsed.output : undefined
 }
 
