@@ -34,6 +34,8 @@ function end(code, sentence) {
   process.exit(code)
 }
 
+const messageOf = (/** @type {unknown} */ error) => (error instanceof Error ? error.message : String(error))
+
 const app = express()
 app.disable('x-powered-by')
 app.use(
@@ -55,7 +57,7 @@ const nameServer = await createNameServer({
   server: http,
   data: join(data, 'name-server'),
   ...(existsSync(TURN_FILE) ? { turn: TURN_FILE } : {}),
-})
+}).catch((error) => end(1, `The name server could not be started: ${messageOf(error)}`))
 app.use(nameServer.handler)
 
 await new Promise((resolve) => {
@@ -67,26 +69,33 @@ await new Promise((resolve) => {
 
 const address = /** @type {import('node:net').AddressInfo} */ (http.address())
 const everywhere = host === '0.0.0.0' || host === '::'
-const local = everywhere || host === '127.0.0.1' ? 'localhost' : address.family === 'IPv6' ? `[${host}]` : host
-const url = `http://${everywhere ? '127.0.0.1' : address.family === 'IPv6' ? `[${host}]` : host}:${address.port}`
+const inUrl = (/** @type {string} */ name) => (name.includes(':') ? `[${name}]` : name)
+const shown = everywhere || host === '127.0.0.1' ? 'localhost' : inUrl(host)
+const url = `http://${everywhere ? '127.0.0.1' : inUrl(host)}:${address.port}`
 
 const store = createStore(emptyBoard())
 handleBoard(store)
 const master = new Master(url, { store, data: join(data, 'board-master') })
 
-/** Who the board says is here, and no longer is. */
-const sayLeft = (/** @type {number[]} */ clients) => clients.length > 0 && store.emit('people.left', clients)
+let stopping = false
+/** Strikes off who the board says is here, and no longer is. @param {number[]} clients */
+function sayLeft(clients) {
+  if (clients.length > 0 && !stopping) store.emit('people.left', clients)
+}
 master.events.on('slave-left', ({ client }) => sayLeft([client]))
 master.events.on('evicted', () => stop(1, `Another process has taken the name "${NAME}" with our key: stopping.`))
 
-let stopping = false
 /** @param {number} code @param {string} [sentence] */
 async function stop(code, sentence) {
   if (stopping) return
   stopping = true
   setTimeout(() => end(1, 'Stopping took too long.'), STOP_MILLISECONDS)
-  await master.close()
-  await nameServer.close()
+  try {
+    await master.close()
+    await nameServer.close()
+  } catch (error) {
+    end(1, `It could not be stopped in order: ${messageOf(error)}`)
+  }
   await new Promise((resolve) => {
     http.close(resolve)
     http.closeAllConnections()
@@ -106,20 +115,22 @@ try {
     )
   }
   // Restored from the disk: whoever was here when the last process ended. They say hello again when they are back.
-  if (!stopping) sayLeft(Object.keys(store.getState().people).map(Number))
+  sayLeft(Object.keys(store.getState().people).map(Number))
+  if (!stopping) console.log(welcome())
 } catch (error) {
-  await stop(1, `The board could not be started: ${error instanceof Error ? error.message : String(error)}`)
+  await stop(1, `The board could not be started: ${messageOf(error)}`)
 }
 
-const others = everywhere
-  ? Object.values(networkInterfaces())
-      .flat()
-      .filter((one) => one?.family === 'IPv4' && !one.internal)
-  : []
-console.log(`
-  The board is at  http://${local}:${address.port}
-  Open it in two windows: what you do in one, the other shows.
-${others.map((one) => `  In your network  http://${one?.address}:${address.port}\n`).join('')}${
-  everywhere ? '' : '  For other devices in your network:  HOST=0.0.0.0 npm start\n'
-}  Ctrl+C ends it. The notes are kept in ${data}.
-`)
+function welcome() {
+  const interfaces = everywhere ? Object.values(networkInterfaces()).flat() : []
+  const others = interfaces.filter((one) => one?.family === 'IPv4' && !one.internal)
+  return [
+    '',
+    `  The board is at  http://${shown}:${address.port}`,
+    '  Open it in two windows: what you do in one, the other shows.',
+    ...others.map((one) => `  In your network  http://${one?.address}:${address.port}`),
+    ...(everywhere ? [] : ['  For other devices in your network:  HOST=0.0.0.0 npm start']),
+    `  Ctrl+C ends it. The notes are kept in ${data}.`,
+    '',
+  ].join('\n')
+}

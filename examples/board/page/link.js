@@ -49,8 +49,9 @@ export function showLink(slave) {
   const cover = byId('absent')
   setTimeout(() => {
     if (slave.getState() !== undefined) return
-    byId('absent-title').textContent = 'The board’s master is not there'
-    byId('absent-text').textContent = 'This page waits for it and opens the board as soon as it is back.'
+    byId('absent-title').textContent = 'Waiting for the board’s master'
+    byId('absent-text').textContent = 'It has not answered yet. This page opens the board as soon as it does.'
+    byId('absent-why').textContent = slave.lastError?.message ?? ''
   }, PATIENCE_MILLISECONDS)
 
   return {

@@ -146,6 +146,8 @@ export function followMoves({ slave, change, scroller, surface, show, clicked, i
     const note = id === undefined ? undefined : noteOf(id)
     if (event.button !== 0 || grip !== undefined || note === undefined || target.closest('textarea')) return
     if (element === null || id === undefined) return
+    // Whatever the arrow keys had hold of is put down.
+    finish(true)
     const at = onSheet(event)
     grip = { id, pointer: event.pointerId, x: event.clientX, y: event.clientY,
       dx: at.x - note.x, dy: at.y - note.y, selected: isSelected(id) } // prettier-ignore

@@ -12,6 +12,8 @@ import { say, toast } from './toasts.js'
 
 /** While somebody writes, others see it this often: each time is a commit. */
 const WRITE_MILLISECONDS = 200
+/** From here on a browser without a graphics card drops frames over shadows and glides: then notes go without. */
+const CROWD_NOTES = 400
 /** What the toolbar needs below a note, the dock included. */
 const TOOLS_ROOM_PX = 150
 const TOOLS_GAP_PX = 8
@@ -98,6 +100,7 @@ export function showNotes({ slave, change, scroller, surface, rendered, personOf
       if (known === undefined) fresh.append(view.element)
     }
     surface.append(fresh)
+    surface.classList.toggle('crowded', views.size >= CROWD_NOTES)
     for (const [id, view] of views) if (!Object.hasOwn(state.notes, id)) drop(view)
   }
 
