@@ -40,9 +40,12 @@ export function showNotes({ slave, change, scroller, surface, rendered, personOf
     show: (id) => place(views.get(id)),
     isSelected: (id) => selected === id,
     clicked: (id, wasSelected) => {
-      const note = views.get(id)?.note
-      if (wasSelected) edit(id)
-      else if (note !== undefined && note.z !== slave.getState()?.top) change('note.raise', { id })
+      const view = views.get(id)
+      if (wasSelected) return edit(id)
+      // A finger's tap does not focus everywhere by itself; and what kept the focus is not focused anew.
+      view?.element.focus({ preventScroll: true })
+      select(id)
+      if (view !== undefined && view.note.z !== slave.getState()?.top) change('note.raise', { id })
     },
   }) // prettier-ignore
 
