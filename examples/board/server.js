@@ -53,13 +53,6 @@ app.use(express.static(fileURLToPath(new URL('page', import.meta.url))))
 app.get('/store.js', (_request, response) => response.sendFile(fileURLToPath(new URL('store.js', import.meta.url))))
 
 const http = createServer(app)
-const nameServer = await createNameServer({
-  server: http,
-  data: join(data, 'name-server'),
-  ...(existsSync(TURN_FILE) ? { turn: TURN_FILE } : {}),
-}).catch((error) => end(1, `The name server could not be started: ${messageOf(error)}`))
-app.use(nameServer.handler)
-
 await new Promise((resolve) => {
   http.once('error', (/** @type {NodeJS.ErrnoException} */ error) =>
     end(1, error.code === 'EADDRINUSE' ? `Port ${port} is in use: PORT=${port + 1} npm start` : error.message),
@@ -73,9 +66,19 @@ const inUrl = (/** @type {string} */ name) => (name.includes(':') ? `[${name}]` 
 const shown = everywhere || host === '127.0.0.1' ? 'localhost' : inUrl(host)
 const url = `http://${everywhere ? '127.0.0.1' : inUrl(host)}:${address.port}`
 
+// A master's key is for one name server, which it knows by its address: so each address has a folder of its own, and
+// another PORT begins another board.
+const folder = join(data, new URL(url).host.replaceAll(/[^\w.]/g, '-'))
+const nameServer = await createNameServer({
+  server: http,
+  data: join(folder, 'name-server'),
+  ...(existsSync(TURN_FILE) ? { turn: TURN_FILE } : {}),
+}).catch((error) => end(1, `The name server could not be started: ${messageOf(error)}`))
+app.use(nameServer.handler)
+
 const store = createStore(emptyBoard())
 handleBoard(store)
-const master = new Master(url, { store, data: join(data, 'board-master') })
+const master = new Master(url, { store, data: join(folder, 'board-master') })
 
 let stopping = false
 /** Strikes off who the board says is here, and no longer is. @param {number[]} clients */
@@ -110,8 +113,8 @@ try {
   if (answer === 'exists') {
     await stop(
       1,
-      `The name server's data (${join(data, 'name-server')}) knows a master "${NAME}", and its key is not in ` +
-        `${join(data, 'board-master')}.\nPut that folder back, or remove ${data} to begin with an empty board.`,
+      `The name server's data (${join(folder, 'name-server')}) knows a master "${NAME}", and its key is not in ` +
+        `${join(folder, 'board-master')}.\nPut that folder back, or remove ${folder} to begin with an empty board.`,
     )
   }
   // Restored from the disk: whoever was here when the last process ended. They say hello again when they are back.
@@ -130,7 +133,7 @@ function welcome() {
     '  Open it in two windows: what you do in one, the other shows.',
     ...others.map((one) => `  In your network  http://${one?.address}:${address.port}`),
     ...(everywhere ? [] : ['  For other devices in your network:  HOST=0.0.0.0 npm start']),
-    `  Ctrl+C ends it. The notes are kept in ${data}.`,
+    `  Ctrl+C ends it. The notes are kept in ${folder}.`,
     '',
   ].join('\n')
 }

@@ -43,7 +43,10 @@ export function showLink(slave) {
     show()
     say(status === 'reconnecting' ? 'Reconnecting. You can go on working.' : WORDS[status])
   })
-  slave.events.on('refused', ({ error }) => toast(error.message))
+  slave.events.on('refused', ({ message }) => toast(message))
+  slave.events.on('reset', ({ lost }) => {
+    if (lost.length > 0) toast(`The master was restored from an older state: ${lost.length} of your changes are gone.`)
+  })
   setInterval(show, LOOK_MILLISECONDS)
 
   const cover = byId('absent')
