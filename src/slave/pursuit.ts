@@ -91,7 +91,7 @@ export class Pursuit {
         const closed = new Promise<NamedMasterError>((resolve) => void link.events.once('close', resolve))
         this.events.emit('reached')
         this.lastError = await closed
-        this.events.emit('lost')
+        if (!signal.aborted && !isFinal(this.lastError)) this.events.emit('lost')
       } catch (error) {
         this.lastError = NamedMasterError.from(error, 'internal', 'The connection failed for an unknown reason')
         if (this.lastError.code === 'internal') this.#options.log('error', 'Connecting failed', { error })
