@@ -20,8 +20,8 @@ interface Info {
 }
 type Handler = (state: Board, payload: unknown, info: Info) => void
 interface Rules {
-  emptyBoard(): Board
-  handleBoard(store: { on(event: string, handler: Handler): unknown }): void
+  readonly emptyBoard: () => Board
+  readonly handleBoard: (store: { on: (event: string, handler: Handler) => unknown }) => void
   readonly MAX_NOTES: number
   readonly MAX_TEXT_CHARACTERS: number
 }
