@@ -141,13 +141,10 @@ abstract class Node<C extends Container = Container> implements ProxyHandler<obj
       if (holder[key] === before) ledger.setKey(holder, String(key), this.content)
       return
     }
-    if (holder[Number(key)] === before) ledger.setElement(holder, Number(key), this.content)
-    if (this.content === before) {
-      const index = holder.indexOf(before)
-      if (index !== -1) ledger.setElement(holder, index, before)
-      return
+    if (holder[Number(key)] === before) {
+      ledger.setElement(holder, Number(key), this.content)
+      if (this.#places === undefined) return
     }
-    if (this.#places === undefined && holder[Number(key)] === this.content) return
     for (let i = holder.indexOf(before); i !== -1; i = holder.indexOf(before, i + 1)) {
       ledger.setElement(holder, i, this.content)
     }
