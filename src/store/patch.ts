@@ -88,10 +88,17 @@ function closureOf(paths: ReadonlySet<string>): Map<string, number> {
   return closure
 }
 
+/**
+ * A commit of no more paths than this is looked through path by path, against what is prepared of the mutate: one mutate
+ * meets thousands of commits, and most of them are small.
+ */
+const SMALL_COMMIT_PATHS = 16
+
 /** Whether a path of one is equal to, above or below a path of the other. */
-function exactMeet(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
-  const [few, many] = a.size <= b.size ? [a, b] : [b, a]
-  if (few.size === 0) return false
+function exactMeet(mutate: ReadonlySet<string>, committed: ReadonlySet<string>): boolean {
+  const commitIsFew = committed.size <= Math.max(mutate.size, SMALL_COMMIT_PATHS)
+  const [few, many] = commitIsFew ? [committed, mutate] : [mutate, committed]
+  if (few.size === 0 || many.size === 0) return false
   const below = closureOf(many)
   for (const path of few) if (below.has(path) || atOrAbove(many, path)) return true
   return false

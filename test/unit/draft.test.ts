@@ -153,7 +153,10 @@ describe('draft', () => {
     for (const [what, sentence, program] of bad) {
       const tree = fresh()
       const text = JSON.stringify(tree.value)
-      expect(codeOf(() => change(tree, program)), what).equal('invalid-json')
+      expect(
+        codeOf(() => change(tree, program)),
+        what,
+      ).equal('invalid-json')
       expect(() => change(tree, program), what).to.throw(sentence)
       expect(JSON.stringify(tree.value), what).equal(text)
     }
@@ -231,6 +234,19 @@ describe('draft', () => {
     expect(patch).deep.equal([
       { op: 'remove', path: '/items/0' },
       { op: 'add', path: '/items/0/done', value: false },
+      { op: 'add', path: '/items/1/done', value: true },
+    ])
+  })
+
+  it('follows a draft to where the array itself has moved it', () => {
+    const tree = fresh()
+    const { patch } = change(tree, (state) => {
+      const last = state.items[2] as Item
+      state.items.shift()
+      last.done = true
+    })
+    expect(patch).deep.equal([
+      { op: 'remove', path: '/items/0' },
       { op: 'add', path: '/items/1/done', value: true },
     ])
   })

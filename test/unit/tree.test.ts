@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { createTree, type Change, type Tree } from '#src/store/tree.js'
 import { NARROW_ARRAY_ELEMENTS, NARROW_OBJECT_KEYS } from '#src/store/ledger.js'
+import { MAX_DEPTH, type JsonValue } from '#src/protocol/json.js'
 import { MAX_OPERATIONS, type Patch } from '#src/protocol/replication.js'
 
 interface Item {
@@ -13,6 +14,7 @@ interface State {
   other: { n: number; deep: { n: number } }
 }
 
+const nest = (levels: number): JsonValue => (levels === 0 ? 0 : [nest(levels - 1)])
 const item = (id: number): Item => ({ id })
 const state = (elements = 5, keys = 5): State => ({
   list: Array.from({ length: elements }, (_, id) => item(id)),
@@ -102,6 +104,10 @@ describe('tree', () => {
         { op: 'remove', path: '/list/0' },
         { op: 'add', path: '/list/-', value: item(0) },
       ])
+      expect(
+        patchOf((draft) => ({ ...draft, list: draft.list.filter(({ id }) => id !== 2).map((one) => ({ ...one })) })),
+        'an element less, and all made anew',
+      ).deep.equal([{ op: 'remove', path: '/list/2' }])
       const tree = make()
       const before = tree.value
       const { patch } = change(tree, (draft) => ({ ...draft, list: draft.list.map((one) => ({ ...one })) }))
@@ -132,6 +138,7 @@ describe('tree', () => {
     })
     expect(JSON.stringify(pinned)).equal(text)
     expect(valueOf(tree).list.length).equal(WIDE + 1)
+    change(tree, ({ other }) => void (other.n = 1))
     expect(() => earlier.undo()).to.throw(TypeError)
   })
 
@@ -156,6 +163,30 @@ describe('tree', () => {
     again.finish()
     change(tree, (draft) => void ((draft as unknown as { moved: State['map'] }).moved['last'] = item(3)))
     expect(JSON.stringify(moving.patch)).equal(text)
+  })
+
+  it('makes patches that never change, even where a wide container is copied and moved at once', () => {
+    const tree = createTree(state(WIDE, WIDE) as never)
+    const moving = change(tree, (draft) => {
+      const { map } = draft
+      delete (draft as Partial<State>).map
+      map['now'] = item(1)
+      ;(draft as unknown as Record<string, unknown>)['moved'] = map
+    })
+    const text = JSON.stringify(moving.patch)
+    change(tree, (draft) => void ((draft as unknown as { moved: State['map'] }).moved['later'] = item(1)))
+    expect(JSON.stringify(moving.patch)).equal(text)
+  })
+
+  it('finds what changed in a wide container inside an array', () => {
+    const tree = createTree([state(WIDE).list, state(WIDE).list] as never)
+    const set = (row: number, done: boolean) => {
+      const transaction = tree.begin()
+      transaction.run((draft) => void ((((draft as Item[][])[row] as Item[])[5] as Item).done = done))
+      return transaction.finish().patch
+    }
+    set(1, true)
+    expect(set(1, false)).deep.equal([{ op: 'replace', path: '/1/5/done', value: false }])
   })
 
   it('takes changes back in reverse order only', () => {
@@ -218,6 +249,7 @@ describe('tree', () => {
       { op: 'add', path: '/toString/x', value: 1 },
       { op: 'add', path: '/__proto__/x', value: 1 },
       { op: 'add', path: 'list', value: 1 },
+      { op: 'add', path: '/other/deep/n', value: nest(MAX_DEPTH - 2) },
     ]
     for (const misfit of misfits) {
       const tree = createTree(state() as never)
