@@ -126,10 +126,12 @@ export async function createNameServer(options: NameServerOptions = {}): Promise
     await close()
     throw error
   }
-  server.on('error', (error) => log('error', 'The HTTP server reports an error', { error }))
+  // Of its own server it is still good to know after the end.
+  const ownUrl = options.server === undefined ? urlOf(server) : undefined
+  if (ownUrl !== undefined) server.on('error', (error) => log('error', 'The HTTP server reports an error', { error }))
   return {
     get url() {
-      return urlOf(server)
+      return ownUrl ?? urlOf(server)
     },
     handler: (request, response, next) =>
       router(request as Request, response as Response, next ?? finalHandler(response)),
