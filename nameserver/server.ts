@@ -6,7 +6,6 @@
  */
 import { createServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from 'node:http'
 import { Server as TlsServer } from 'node:tls'
-import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import express, { Router, type Request, type Response } from 'express'
@@ -216,7 +215,7 @@ async function endServer(server: HttpServer): Promise<void> {
 }
 
 function urlOf(server: HttpServer): string {
-  const address = server.address() as AddressInfo | string | null
+  const address = server.address()
   if (address === null || typeof address === 'string')
     throw new TypeError('The server is not listening on a port (yet)')
   const scheme = server instanceof TlsServer ? 'https' : 'http'

@@ -204,8 +204,8 @@ describe('name server: names', () => {
     await fixture.serve({ data })
     let message = ''
     const code = await codeOf(
-      fixture.serve({ data }).catch((error: Error) => {
-        message = error.message
+      fixture.serve({ data }).catch((error: unknown) => {
+        message = String(error)
         throw error
       }),
     )

@@ -7,9 +7,10 @@ import fc from 'fast-check'
 import { Server as SocketServer } from 'socket.io'
 import { io } from 'socket.io-client'
 import { WebSocket, WebSocketServer } from 'ws'
+import { NamedMasterError } from '#src/errors.js'
 import { SOCKET_PATH } from '#src/protocol/naming.js'
 import { NameClient } from '#src/signal/name-client.js'
-import { candidate, codeOf, Fixture, next, offer, secret, silent } from './nameserver-fixture.js'
+import { candidate, codeOf, Fixture, ManualClock, next, offer, secret, silent } from './nameserver-fixture.js'
 
 describe('name server', () => {
   const fixture = new Fixture()
@@ -201,6 +202,21 @@ describe('name server', () => {
       expect(iceServers[1]?.username).to.match(/^\d{10}:ada$/)
       expect(JSON.stringify(iceServers)).not.to.contain('shared')
     })
+
+    it('hands them out again before a credential ends', async () => {
+      const clock = new ManualClock()
+      const { url } = await fixture.serve({
+        clock,
+        turn: { iceServers: [{ url: 'turn:turn.example', secret: 'shared' }] },
+      })
+      const raw = await fixture.raw(url)
+      const welcomes = () => raw.received.filter((packet) => packet.includes('"command":"welcome"')).length
+      for (const expected of [2, 3]) {
+        clock.advance(12 * 60 * 60 * 1000)
+        await raw.request('watch', { name: 'garage' })
+        expect(welcomes()).to.equal(expected)
+      }
+    })
   })
 
   describe('under load', () => {
@@ -227,10 +243,10 @@ describe('name server', () => {
       const results = await Promise.all(
         Array.from({ length: 12 }, async () => {
           const client = await fixture.client(url)
-          return client.request('connect', { name: 'garage', offer }).then(
-            () => 'introduced',
-            (error: { code: string }) => error.code,
-          )
+          const failure: unknown = await client
+            .request('connect', { name: 'garage', offer })
+            .catch((error: unknown) => error)
+          return failure instanceof NamedMasterError ? failure.code : 'introduced'
         }),
       )
       expect(results).to.include('too-many')
