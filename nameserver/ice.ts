@@ -49,11 +49,19 @@ const Url = v.pipe(Text, v.rawCheck(({ dataset, addIssue }) => {
   if (reason !== undefined) addIssue({ message: reason })
 })) // prettier-ignore
 
+/** The standard takes a text or a list. */
+const Urls = v.pipe(
+  v.union([v.string(), v.array(v.string())], 'expected a URL or a list of URLs'),
+  v.transform((urls) => (typeof urls === 'string' ? [urls] : urls)),
+  v.array(Url),
+  v.minLength(1, 'is empty'),
+)
+
 const Entry = v.pipe(
   v.strictObject(
     {
       url: v.exactOptional(Url),
-      urls: v.exactOptional(v.union([Url, v.pipe(v.array(Url), v.minLength(1, 'is empty'))])),
+      urls: v.exactOptional(Urls),
       username: v.exactOptional(Text),
       credential: v.exactOptional(Text),
       secret: v.exactOptional(Text),
@@ -67,7 +75,7 @@ const Entry = v.pipe(
       return NEVER
     }
     if ((url === undefined) === (urls === undefined)) return wrong('needs either url or urls')
-    const list = url !== undefined ? [url] : typeof urls === 'string' ? [urls] : (urls ?? [])
+    const list = urls ?? (url === undefined ? [] : [url])
     if (secret !== undefined) {
       if (credential !== undefined) return wrong('has a secret and a credential: keep one of them')
       return { urls: list, username: username ?? DEFAULT_USER, secret }

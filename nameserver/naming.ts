@@ -41,8 +41,8 @@ export type Commands = { [C in ClientCommand]: (payload: ClientPayload<C>, from:
 export interface Naming {
   readonly commands: Commands
   /** A socket has gone. */
-  gone(socket: string): Promise<void>
-  close(): void
+  readonly gone: (socket: string) => Promise<void>
+  readonly close: () => void
 }
 
 const HOUR_SECONDS = 3600

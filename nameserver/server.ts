@@ -6,7 +6,6 @@
  */
 import { createServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from 'node:http'
 import { Server as TlsServer } from 'node:tls'
-import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import express, { Router, type Request, type Response } from 'express'
@@ -126,10 +125,12 @@ export async function createNameServer(options: NameServerOptions = {}): Promise
     await close()
     throw error
   }
-  server.on('error', (error) => log('error', 'The HTTP server reports an error', { error }))
+  // Of its own server it is still good to know after the end.
+  const ownUrl = options.server === undefined ? urlOf(server) : undefined
+  if (ownUrl !== undefined) server.on('error', (error) => log('error', 'The HTTP server reports an error', { error }))
   return {
     get url() {
-      return urlOf(server)
+      return ownUrl ?? urlOf(server)
     },
     handler: (request, response, next) =>
       router(request as Request, response as Response, next ?? finalHandler(response)),
@@ -214,7 +215,7 @@ async function endServer(server: HttpServer): Promise<void> {
 }
 
 function urlOf(server: HttpServer): string {
-  const address = server.address() as AddressInfo | string | null
+  const address = server.address()
   if (address === null || typeof address === 'string')
     throw new TypeError('The server is not listening on a port (yet)')
   const scheme = server instanceof TlsServer ? 'https' : 'http'

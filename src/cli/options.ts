@@ -123,33 +123,30 @@ export function addOptions(command: Command, keys: readonly OptionKey[]): Comman
  * @throws invalid-config, with the flag, the variable or the file and its key, and the reason
  */
 export function settingsOf(command: Command): Settings {
-  const given = new Map<string, { readonly value: unknown; readonly source: string }>()
+  const settings = new Map<string, unknown>(Object.entries(OPTIONS).map(([key, row]) => [key, row.default]))
+  // From the weakest to the strongest. What is overruled is checked all the same: better now than when it counts.
   const file: unknown = command.getOptionValue('config')
   if (typeof file === 'string') {
-    for (const [key, value] of readConfigFile(file)) given.set(key, { value, source: `${file}: /${key}` })
+    for (const [key, value] of readConfigFile(file)) settings.set(key, readOne(key, value, `${file}: /${key}`))
   }
-  for (const key of Object.keys(OPTIONS)) {
+  for (const key of Object.keys(OPTIONS) as OptionKey[]) {
     const source = command.getOptionValueSource(key)
     if (source !== 'cli' && source !== 'env') continue
-    given.set(key, { value: command.getOptionValue(key), source: source === 'cli' ? flagOf(key) : variableOf(key) })
+    settings.set(key, readOne(key, command.getOptionValue(key), source === 'cli' ? flagOf(key) : variableOf(key)))
   }
-  const entries = Object.entries(OPTIONS).map(([key, row]): [string, unknown] => {
-    const one = given.get(key)
-    return [key, one === undefined ? row.default : readOne(row, one)]
-  })
-  return Object.fromEntries(entries) as unknown as Settings
+  return Object.fromEntries(settings) as unknown as Settings
 }
 
-function readOne(row: Row<unknown>, { value, source }: { readonly value: unknown; readonly source: string }): unknown {
+function readOne(key: OptionKey, value: unknown, source: string): unknown {
   try {
-    return row.read(value)
+    return OPTIONS[key].read(value)
   } catch (error) {
     if (error instanceof Wrong) throw invalid(source, `${JSON.stringify(value)} ${error.message}`)
     throw error
   }
 }
 
-function readConfigFile(file: string): [string, unknown][] {
+function readConfigFile(file: string): [OptionKey, unknown][] {
   let content: unknown
   try {
     content = JSON.parse(readFileSync(file, 'utf8'))
@@ -164,7 +161,7 @@ function readConfigFile(file: string): [string, unknown][] {
     if (!Object.hasOwn(OPTIONS, key))
       throw invalid(`${file}: /${key}`, `is no option: ${Object.keys(OPTIONS).join(', ')}`)
   }
-  return Object.entries(content)
+  return Object.entries(content) as [OptionKey, unknown][]
 }
 
 const invalid = (source: string, reason: string): NamedMasterError =>

@@ -313,7 +313,7 @@ function readAnswer<C extends ClientCommand>(command: C, uuid: string, answer: u
   if (parsed.ok && parsed.value.uuid === uuid) {
     if (parsed.value.command === 'error') throw NamedMasterError.fromFault(parsed.value.payload)
     const result = v.safeParse(resultOf[command], parsed.value.payload)
-    if (result.success) return result.output as ResultOf<C>
+    if (result.success) return result.output
   }
   throw new NamedMasterError(
     'invalid-message',
