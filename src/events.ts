@@ -1,9 +1,10 @@
 /** A typed emitter that a throwing listener cannot break: its error is reported apart, the others are still told. */
 
-export type EventMap = Record<string, readonly unknown[]>
+/** What each event is told with. An interface that names its events is one, and then no other name compiles. */
+export type EventMap<Map> = { readonly [E in keyof Map]: readonly unknown[] }
 type Listener<Args extends readonly unknown[]> = (...args: Args) => void
 
-export class Events<Map extends EventMap> {
+export class Events<Map extends EventMap<Map>> {
   readonly #listeners = new globalThis.Map<keyof Map, Set<Listener<never>>>()
   readonly #report: (error: unknown) => void
 

@@ -13,7 +13,7 @@ const filesBelow = (folder: string): string[] =>
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
 
-const sources = ['src', 'nameserver'].flatMap(filesBelow).filter((file) => file.endsWith('.ts'))
+const sources = ['src', 'nameserver'].flatMap(filesBelow).filter((file) => /(?<!\.d)\.ts$/.test(file))
 
 /** The rows of the tables below a heading, each cell as what stands in it between backquotes. */
 function tablesUnder(heading: string): string[][][] {

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { Events } from '#src/events.js'
 
-interface Told extends Record<string, readonly unknown[]> {
+interface Told {
   said: [text: string, times: number]
   other: []
 }
