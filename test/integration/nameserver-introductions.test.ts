@@ -214,6 +214,9 @@ describe('name server: introductions', () => {
     const available = next(slave, 'available')
     const { client: master, key } = await fixture.master(url, 'garage')
     expect(await available).to.equal('garage')
+    // Once: it comes up a second time and nobody waits.
+    await master.request('stopServer', { name: 'garage', key })
+    await master.request('startServer', { name: 'garage', key, attempt: secret() })
     expect(await slave.request('watch', { name: 'garage' })).to.deep.equal({ live: true })
 
     await master.request('stopServer', { name: 'garage', key })
