@@ -171,7 +171,8 @@ async function receive(
     // What was refused is the client's business; what failed is the operator's.
     if (error.cause !== undefined) log('error', error.message, { code: error.code, cause: error.cause })
     reply(envelope('error', error.toFault(), uuidOf(raw)))
-    if (!parsed.ok || error.code === 'too-many') fault()
+    // A busy master's `too-many` is no fault of who asked it.
+    if (!parsed.ok || (error.code === 'too-many' && !error.remote)) fault()
     return
   }
   reply(envelope('result', outcome.result, uuidOf(raw)))

@@ -5,6 +5,7 @@
  * knows its id; it ends by `end`, with either socket, 60 s after the link was opened or if it never was; the other side
  * is told. What the master signals before its answer has gone out is kept and follows the answer.
  */
+import * as v from 'valibot'
 import { v7 } from 'uuid'
 import type { Clock } from '../src/clock.js'
 import { NamedMasterError } from '../src/errors.js'
@@ -17,7 +18,6 @@ import {
   type ResultOf,
   type ServerMessage,
 } from '../src/protocol/naming.js'
-import * as v from 'valibot'
 import { INTRODUCTION_MS, MASTER_ANSWER_MS, MAX_HELD_CANDIDATES, tooMany } from './limits.js'
 import type { Introduction, Whereabouts } from './whereabouts.js'
 
@@ -63,10 +63,8 @@ export class Introductions {
     try {
       const acknowledgement = await new Promise<unknown>((answer, fail) => {
         this.#asked.set(id, { id, slave, master, held: [], fail })
-        this.#timers.set(
-          id,
-          this.#clock.setTimeout(() => fail(unreachable(name)), MASTER_ANSWER_MS),
-        )
+        const late = this.#clock.setTimeout(() => fail(unreachable(name)), MASTER_ANSWER_MS)
+        this.#timers.set(id, late)
         const payload = { introduction: id, name, offer, ...(proof !== undefined && { proof }) }
         this.#post.ask(master, envelope('introduction', payload), answer)
         if (!this.#post.alive(master)) fail(masterOffline(name))
@@ -133,12 +131,11 @@ export class Introductions {
     }
   }
 
-  /** Stops its timers, and lets nobody wait. */
+  /** Lets nobody wait. */
   close(): void {
-    for (const asked of [...this.#asked.values()])
-      asked.fail(new NamedMasterError('closed', 'The name server is closing'))
-    for (const timer of this.#timers.values()) this.#clock.clearTimeout(timer)
-    this.#timers.clear()
+    for (const asked of [...this.#asked.values()]) {
+      asked.fail(new NamedMasterError('closed', 'The name server is closing: connect again'))
+    }
   }
 
   #say(socket: string, introduction: string, candidate: Candidate): void {

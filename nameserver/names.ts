@@ -165,11 +165,6 @@ export class Names {
     })
   }
 
-  /** Stops its timers. The database is its owner's to close. */
-  close(): void {
-    for (const name of [...this.#provisional.keys()]) this.#forgetProvisional(name)
-  }
-
   #registerProvisionally(name: string, attempt: string): ResultOf<'startServer'> {
     this.#forgetProvisional(name)
     const key = Buffer.from(this.#random(KEY_BYTES)).toString('base64url')

@@ -42,6 +42,7 @@ export interface Naming {
   readonly commands: Commands
   /** A socket has gone. */
   readonly gone: (socket: string) => Promise<void>
+  /** Lets nobody wait. */
   readonly close: () => void
 }
 
@@ -157,10 +158,7 @@ export function createNaming(table: Table<unknown>, post: Post, limits: Limits, 
     async gone(socket) {
       introductions.gone(socket, await whereabouts.gone(socket))
     },
-    close() {
-      introductions.close()
-      names.close()
-    },
+    close: () => introductions.close(),
   }
 }
 

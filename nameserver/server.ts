@@ -16,6 +16,7 @@ import { consoleLog, type Log } from '../src/log.js'
 import { SOCKET_PATH } from '../src/protocol/naming.js'
 import { createDoor, type Door } from './door.js'
 import { CREDENTIAL_SECONDS, loadIceServers, type TurnConfig } from './ice.js'
+import { lifetime } from './lifetime.js'
 import { DEFAULT_LIMITS, PING_INTERVAL_MS, PING_TIMEOUT_MS, type Limits } from './limits.js'
 import { createNaming } from './naming.js'
 import { openStorage } from '#storage'
@@ -68,7 +69,8 @@ export interface NameServer {
  * @throws storage-locked, storage-failed, invalid-config, port-in-use; TypeError for options that make no sense
  */
 export async function createNameServer(options: NameServerOptions = {}): Promise<NameServer> {
-  const { clock = systemClock, log = consoleLog, data = DEFAULT_DATA } = options
+  const { log = consoleLog, data = DEFAULT_DATA } = options
+  const clock = lifetime(options.clock ?? systemClock)
   if (options.server !== undefined && (options.port !== undefined || options.host !== undefined)) {
     throw new TypeError('Give either a server or a port and host: an existing server has its own')
   }
@@ -103,16 +105,16 @@ export async function createNameServer(options: NameServerOptions = {}): Promise
   }
   server.on('upgrade', upgrade)
 
-  let renewal: unknown
-  const welcomeAgain = () => {
+  const renewLater = () => clock.setTimeout(renew, (CREDENTIAL_SECONDS / 2) * 1000)
+  const renew = () => {
     door.welcomeAgain()
-    renewal = clock.setTimeout(welcomeAgain, (CREDENTIAL_SECONDS / 2) * 1000)
+    renewLater()
   }
-  if (ice.expiring) renewal = clock.setTimeout(welcomeAgain, (CREDENTIAL_SECONDS / 2) * 1000)
+  if (ice.expiring) renewLater()
 
   const close = () =>
     (closing ??= (async () => {
-      clock.clearTimeout(renewal)
+      clock.end()
       naming.close()
       await door.close()
       if (options.server === undefined) await endServer(server)

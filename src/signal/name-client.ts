@@ -53,6 +53,7 @@ export interface WaitOptions {
 
 export interface NameClientEvents extends Record<string, readonly unknown[]> {
   status: [status: Status]
+  /** May come before the `connect` that it belongs to has resolved: keep what names no introduction you know yet. */
   signal: [{ readonly introduction: string; readonly candidate: Candidate }]
   ended: [introduction: string]
   evicted: [{ readonly name: string; readonly claim: number }]

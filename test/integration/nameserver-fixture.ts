@@ -36,6 +36,10 @@ export class ManualClock implements Clock {
     this.#timers.delete(timer as object)
   }
 
+  get pending(): number {
+    return this.#timers.size
+  }
+
   advance(milliseconds: number): void {
     this.#now += milliseconds
     for (const [timer, { at, callback }] of [...this.#timers]) {

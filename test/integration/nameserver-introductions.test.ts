@@ -174,6 +174,17 @@ describe('name server: introductions', () => {
     expect(await codeOf(slave.request('connect', { name: 'garage', offer }))).to.equal('master-offline')
   })
 
+  it('does not hold it against a slave that the master is busy', async () => {
+    const { url } = await fixture.serve({ limits: { connectsPerSocketPerMinute: 1_000 } })
+    const { client: master } = await fixture.master(url, 'garage')
+    master.onIntroduction = () => Promise.reject(new NamedMasterError('too-many', 'Busy'))
+    const slave = await fixture.client(url)
+    for (let i = 0; i < 60; i++) {
+      expect(await codeOf(slave.request('connect', { name: 'garage', offer }))).to.equal('too-many')
+    }
+    expect(slave.status).to.equal('connected')
+  })
+
   it('calls a master unreachable that does not answer within 10 s, and tells it that it is too late', async () => {
     const clock = new ManualClock()
     const { url } = await fixture.serve({ clock })
@@ -214,6 +225,9 @@ describe('name server: introductions', () => {
     const available = next(slave, 'available')
     const { client: master, key } = await fixture.master(url, 'garage')
     expect(await available).to.equal('garage')
+    // Once: it comes up a second time and nobody waits.
+    await master.request('stopServer', { name: 'garage', key })
+    await master.request('startServer', { name: 'garage', key, attempt: secret() })
     expect(await slave.request('watch', { name: 'garage' })).to.deep.equal({ live: true })
 
     await master.request('stopServer', { name: 'garage', key })

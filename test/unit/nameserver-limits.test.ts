@@ -1,11 +1,23 @@
 import { expect } from 'chai'
-import { addressGroup, Buckets, DEFAULT_LIMITS, SocketAllowance, TokenBucket } from '#nameserver/limits.js'
+import {
+  addressGroup,
+  Buckets,
+  DEFAULT_LIMITS,
+  PING_INTERVAL_MS,
+  PING_TIMEOUT_MS,
+  SocketAllowance,
+  TokenBucket,
+} from '#nameserver/limits.js'
 
 describe('name server: limits', () => {
   const clock = { time: 0, now: () => clock.time }
   beforeEach(() => (clock.time = 0))
   const takes = (bucket: TokenBucket, times: number) =>
     Array.from({ length: times }, () => bucket.take()).filter(Boolean).length
+
+  it('finds a dead socket within 10 seconds', () => {
+    expect(PING_INTERVAL_MS + PING_TIMEOUT_MS).to.be.below(10_000)
+  })
 
   it('lets a burst through at once, and the rate in the long run', () => {
     const bucket = new TokenBucket(clock, 10, 2)
