@@ -137,9 +137,8 @@ export class FrameWriter {
   #nextPiece(lane: Lane): Uint8Array {
     const text = this.#lanes[lane].first as string
     const from = this.#sent[lane]
-    let to = Math.min(text.length, from + this.#limit - 1)
-    // encodeInto would replace half a surrogate pair.
-    if (to < text.length && (text.charCodeAt(to - 1) & 0xfc00) === 0xd800) to--
+    // A pair cut in two here is never encoded: its half would need three bytes, and at most one is left.
+    const to = Math.min(text.length, from + this.#limit - 1)
     const { read, written } = this.#encoder.encodeInto(text.slice(from, to), this.#piece.subarray(1))
     const last = from + read === text.length
     this.#piece[0] = LANES.indexOf(lane) | (last ? LAST_PIECE : 0)

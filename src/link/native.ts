@@ -1,7 +1,7 @@
 /**
  * The one owner of a native connection's life. Every RTCPeerConnection of this package is made here and closed here,
  * once, when it may be: its channels first, never in the middle of an operation, and not while it still gathers
- * candidates (wrtc can then crash a process that ends, see docs/ARCHITECTURE.md). An open one keeps a Node process
+ * candidates (wrtc was seen to crash processes that then ended). An open one keeps a Node process
  * alive; after `nativeConnections.idle()` none does.
  */
 import { systemClock, type Clock } from '../clock.js'
