@@ -39,6 +39,9 @@ export default defineConfig(
       // chai's assertions are properties.
       '@typescript-eslint/no-unused-expressions': 'off',
       '@typescript-eslint/no-non-null-assertion': 'off',
+      // Tests do on purpose what a program should not.
+      '@typescript-eslint/no-array-delete': 'off',
+      '@typescript-eslint/no-meaningless-void-operator': 'off',
     },
   },
 )

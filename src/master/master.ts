@@ -118,7 +118,7 @@ export class Master {
     return this.#inTurn(async () => {
       if (this.#status === 'closed') throw new TypeError('startServer: this master is closed')
       const wanted = normalizeName(name)
-      if (wanted === undefined) throw new NamedMasterError('invalid-name', `${NAME_RULE}; "${String(name)}" is none`)
+      if (wanted === undefined) throw new NamedMasterError('invalid-name', `${NAME_RULE}; "${name}" is none`)
       if (this.#claim.name === wanted) return 'started'
       if (this.#claim.name !== undefined) {
         throw new TypeError(`startServer: this master serves "${this.#claim.name}"; call stopServer() first`)

@@ -82,7 +82,7 @@ export class Slave<S = unknown> implements Microstore<S> {
 
   /** No I/O happens before `connect`. @throws TypeError when the address of the name server is none */
   constructor(url: string, options: SlaveOptions<S> = {}) {
-    void new URL(url)
+    new URL(url)
     this.#url = url
     this.#options = options
     this.#clock = options.clock ?? systemClock
@@ -126,7 +126,7 @@ export class Slave<S = unknown> implements Microstore<S> {
    */
   async connect(name: string, options: ConnectOptions = {}): Promise<boolean> {
     const wanted = normalizeName(name)
-    if (wanted === undefined) throw new NamedMasterError('invalid-name', `${NAME_RULE}; "${String(name)}" is none`)
+    if (wanted === undefined) throw new NamedMasterError('invalid-name', `${NAME_RULE}; "${name}" is none`)
     if (this.#pursuit !== undefined && this.#pursuit.name !== wanted) {
       throw new TypeError(`connect: this slave is connected to "${this.#pursuit.name}"; call disconnect() first`)
     }

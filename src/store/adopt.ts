@@ -41,7 +41,7 @@ export function adopt(foreign: ForeignStore, options: { readonly inPlace?: boole
     if (typeof foreign[method] !== 'function')
       throw new TypeError(`A store has the method ${method}(); this one has not`)
   }
-  return new AdoptedStore(foreign as unknown as CalledStore, options.inPlace ?? false)
+  return new AdoptedStore(foreign, options.inPlace ?? false)
 }
 
 class AdoptedStore implements StoreCore {

@@ -259,7 +259,7 @@ class Comparison {
       }
     }
     if (structural > FEW_STRUCTURAL_OPERATIONS && structural * 2 > whole)
-      this.#replaceFrom(start, path, after as JsonValue[])
+      this.#replaceFrom(start, path, after)
   }
 
   /** Deep equality that does not take a container changed in place for what it was. */

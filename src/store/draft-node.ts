@@ -152,7 +152,7 @@ abstract class Node<C extends Container = Container> implements ProxyHandler<obj
 
   /** The program puts this draft somewhere: from now on all places that hold it are among what was changed. */
   place(): void {
-    this.session.placed.add(this as Node)
+    this.session.placed.add(this)
     if (this.parent === undefined) return
     const holder: Container = this.parent.open()
     // In an array the search for doubles looks at every element anyway.
@@ -176,7 +176,7 @@ abstract class Node<C extends Container = Container> implements ProxyHandler<obj
   }
 
   protected seen(value: JsonValue, key: string | number): unknown {
-    return isContainer(value) ? this.session.draftOf(value, this as Node, key) : value
+    return isContainer(value) ? this.session.draftOf(value, this, key) : value
   }
 
   protected enter(value: unknown, key: string | number): JsonValue {

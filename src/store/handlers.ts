@@ -184,7 +184,7 @@ export function takePayload(payload: unknown): JsonValue | undefined {
 export function deepFreeze<T extends JsonValue | undefined>(value: T): T {
   if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
     Object.freeze(value)
-    for (const inner of Object.values(value)) deepFreeze(inner as JsonValue)
+    for (const inner of Object.values(value)) deepFreeze(inner)
   }
   return value
 }

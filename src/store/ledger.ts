@@ -80,7 +80,7 @@ export class Ledger {
     if (this.fresh.has(container) || this.recorded(container)) return container
     const keys = this.#owned.get(container)
     if (keys === undefined || isNarrow(container, keys)) {
-      const copy = (isArray(container) ? container.slice() : { ...container }) as C
+      const copy = (isArray(container) ? container.slice() : Object.assign({}, container)) as C
       this.fresh.set(copy, container)
       return copy
     }

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { openStorage } from '#nameserver/storage.js'
+import { openStorage } from '#src/platform/storage.node.js'
 import { codeOf, Fixture } from './nameserver-fixture.js'
 
 const COMMAND = fileURLToPath(import.meta.resolve('#src/cli/main.js'))

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { openStorage } from '#nameserver/storage.js'
+import { openStorage } from '#src/platform/storage.node.js'
 import { Names } from '#nameserver/names.js'
 import { codeOf, Fixture, ManualClock, next, offer, secret } from './nameserver-fixture.js'
 

@@ -93,17 +93,17 @@ const perform = (root: unknown, program: readonly Step[]): void => {
 /** A second, naive implementation of RFC 6902. */
 function naiveApply(state: JsonValue, patch: Patch): JsonValue {
   let root = { '': structuredClone(state) } as Record<string, JsonValue>
-  for (const operation of structuredClone(patch) as Patch) {
+  for (const operation of structuredClone<Patch>(patch)) {
     const tokens = operation.path.split('/').map((token) => token.replaceAll('~1', '/').replaceAll('~0', '~'))
     let at: Box = root
     for (const token of tokens.slice(0, -1)) at = (at as Record<string, JsonValue>)[token] as Box
     const last = tokens[tokens.length - 1] as string
     if (Array.isArray(at)) {
       if (operation.op === 'remove') at.splice(Number(last), 1)
-      else if (operation.op === 'replace') at[Number(last)] = operation.value as JsonValue
-      else at.splice(last === '-' ? at.length : Number(last), 0, operation.value as JsonValue)
+      else if (operation.op === 'replace') at[Number(last)] = operation.value
+      else at.splice(last === '-' ? at.length : Number(last), 0, operation.value)
     } else if (operation.op === 'remove') delete at[last]
-    else at[last] = operation.value as JsonValue
+    else at[last] = operation.value
     root = { ...root }
   }
   return root[''] as JsonValue
@@ -134,7 +134,7 @@ function warmTree(freeze: boolean): Tree {
 /** Every container with its way from the root, to compare identities. */
 function identities(value: JsonValue | undefined, path = '', found = new Map<string, Box>()): Map<string, Box> {
   if (!isBox(value)) return found
-  found.set(path, value as Box)
+  found.set(path, value)
   for (const [key, child] of Object.entries(value)) identities(child, `${path}/${key}`, found)
   return found
 }
