@@ -258,8 +258,7 @@ class Comparison {
         i++
       }
     }
-    if (structural > FEW_STRUCTURAL_OPERATIONS && structural * 2 > whole)
-      this.#replaceFrom(start, path, after)
+    if (structural > FEW_STRUCTURAL_OPERATIONS && structural * 2 > whole) this.#replaceFrom(start, path, after)
   }
 
   /** Deep equality that does not take a container changed in place for what it was. */
