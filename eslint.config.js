@@ -29,6 +29,8 @@ export default defineConfig(
       '@typescript-eslint/no-unnecessary-type-parameters': 'off',
       // adopting a store takes its methods apart on purpose, and calls them with their owner;
       '@typescript-eslint/unbound-method': 'off',
+      // `() => void work()` says that the result is not used, whatever it is;
+      '@typescript-eslint/no-meaningless-void-operator': 'off',
       // `await undefined` waits for the microtasks before it.
       '@typescript-eslint/await-thenable': 'off',
     },
@@ -36,8 +38,9 @@ export default defineConfig(
   {
     files: ['test/**/*.ts'],
     rules: {
-      // chai's assertions are properties.
+      // chai's assertions are properties, and a hole in an array is worth a test.
       '@typescript-eslint/no-unused-expressions': 'off',
+      '@typescript-eslint/no-array-delete': 'off',
       '@typescript-eslint/no-non-null-assertion': 'off',
       // Tests do on purpose what a program should not.
       '@typescript-eslint/no-array-delete': 'off',
