@@ -27,7 +27,7 @@ const LOW_WATER_BYTES = 128 * 1024
 /** Remote candidates kept until the description is there; an end gathers about ten. */
 export const MAX_KEPT_CANDIDATES = 64
 
-export interface ConnectionEvents extends Record<string, readonly unknown[]> {
+export interface ConnectionEvents {
   /** One of ours, for the other end; one with an empty text ends the list. */
   candidate: [candidate: Candidate]
   /** Once. Whoever listens makes a link of it in the same turn. */

@@ -21,7 +21,7 @@ export type Encoded<Out> = string & { readonly [encoded]: Out }
 
 export const encode = <Out extends Envelope>(message: Out): Encoded<Out> => JSON.stringify(message) as Encoded<Out>
 
-export interface LinkEvents<In> extends Record<string, readonly unknown[]> {
+export interface LinkEvents<In> {
   message: [message: In]
   /** There is room again after `hasRoom` was false. */
   room: []

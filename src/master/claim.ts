@@ -17,7 +17,7 @@ const CLAIM_TIMEOUT_MS = 30_000
 /** Tries to get an answer that was lost with its socket. */
 const MAX_TRIES = 3
 
-export interface ClaimEvents extends Record<string, readonly unknown[]> {
+export interface ClaimEvents {
   /** The name server is gone, or back and the claim renewed. */
   reachable: [reachable: boolean]
   evicted: [name: string]

@@ -40,7 +40,7 @@ export interface MasterOptions {
   readonly clock?: Clock
 }
 
-export interface MasterEvents extends Record<string, readonly unknown[]> {
+export interface MasterEvents {
   status: [status: MasterStatus]
   'slave-joined': [slave: { readonly client: number }]
   /** Its link is gone; its session may yet go on over another. */

@@ -34,7 +34,7 @@ export interface SlaveInfo {
   readonly roundTrip: number | undefined
 }
 
-export interface SessionsEvents extends Record<string, readonly unknown[]> {
+export interface SessionsEvents {
   joined: [slave: { readonly client: number }]
   left: [slave: { readonly client: number }]
 }

@@ -51,7 +51,7 @@ export interface WaitOptions {
   readonly timeout?: number
 }
 
-export interface NameClientEvents extends Record<string, readonly unknown[]> {
+export interface NameClientEvents {
   status: [status: Status]
   /** May come before the `connect` that it belongs to has resolved: keep what names no introduction you know yet. */
   signal: [{ readonly introduction: string; readonly candidate: Candidate }]

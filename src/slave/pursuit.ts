@@ -27,7 +27,7 @@ const MAX_PAUSE_MS = 10_000
 /** While the name server watches for the name, in milliseconds: a try of our own in case its word was lost. */
 const WATCH_PAUSE_MS = 60_000
 
-export interface PursuitEvents extends Record<string, readonly unknown[]> {
+export interface PursuitEvents {
   /** The session has the master's state. */
   reached: []
   /** The link is gone; it goes on trying. */

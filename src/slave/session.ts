@@ -30,7 +30,7 @@ const MAX_UNREPORTED_REFUSALS = 1000
 
 export type MasterLink = Link<Down, Up>
 
-export interface SessionEvents extends Record<string, readonly unknown[]> {
+export interface SessionEvents {
   changed: ReplicaEvents['changed']
   caughtUp: ReplicaEvents['caughtUp']
   refused: ReplicaEvents['refused']

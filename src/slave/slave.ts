@@ -44,7 +44,7 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal
 }
 
-export interface SlaveEvents extends Record<string, readonly unknown[]> {
+export interface SlaveEvents {
   status: [status: SlaveStatus]
   /** A change of ours will not be: it is undone here. */
   refused: [

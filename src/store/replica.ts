@@ -74,7 +74,7 @@ export interface Refusal {
   readonly patch: Patch | undefined
 }
 
-export interface ReplicaEvents extends Record<string, readonly unknown[]> {
+export interface ReplicaEvents {
   changed: [change: { version: number; paths: readonly string[] }]
   /** A welcome's position was reached. `lost`: seqs that had been acknowledged and were taken back. */
   caughtUp: [how: { by: 'commits' | 'snapshot'; lost: readonly number[]; first: boolean }]
