@@ -295,7 +295,8 @@ export class NameClient {
   }
 }
 
-function parseUrl(text: string): URL {
+/** The address of a name server. @throws TypeError */
+export function parseUrl(text: string): URL {
   let url: URL
   try {
     url = new URL(text)

@@ -13,6 +13,7 @@ import { Events } from '../events.js'
 import { consoleLog, type Log } from '../log.js'
 import { NAME_RULE, normalizeName } from '../protocol/naming.js'
 import type { Patch } from '../protocol/replication.js'
+import { parseUrl } from '../signal/name-client.js'
 import { checkEventName, Handlers, madeEvent, takePayload, type AnyHandler } from '../store/handlers.js'
 import type { Handler, Microstore, Mutator, StoreListener } from '../store/microstore.js'
 import { Notifier } from '../store/store.js'
@@ -82,7 +83,7 @@ export class Slave<S = unknown> implements Microstore<S> {
 
   /** No I/O happens before `connect`. @throws TypeError when the address of the name server is none */
   constructor(url: string, options: SlaveOptions<S> = {}) {
-    new URL(url)
+    parseUrl(url)
     this.#url = url
     this.#options = options
     this.#clock = options.clock ?? systemClock
