@@ -240,8 +240,11 @@ export class Session {
     if (link === undefined || !link.open || !this.replica.live) return
     for (const { command, payload, id, at } of this.replica.sendable()) {
       const text = encode<Up>(envelope(command, payload, id, at) as Up)
-      if (fits(text)) link.send(text)
-      else return this.replica.reject(payload.seq, tooLarge())
+      if (!fits(text)) {
+        this.replica.reject(payload.seq, tooLarge())
+        return this.flushSoon()
+      }
+      link.send(text)
     }
     for (const call of this.calls.sendable(this.replica.settledSeq)) {
       const text = encode<Up>(envelope('call', call))

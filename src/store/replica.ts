@@ -250,10 +250,13 @@ export class Replica {
     return outgoing
   }
 
-  /** Takes a change back that cannot be sent (too large, say), and tells the program. */
+  /** Takes a change back that cannot be sent (too large, say), and tells the program; those after it go again. */
   reject(seq: number, error: NamedMasterError): void {
-    const pending = this.#pending.find((other) => other.seq === seq)
-    if (pending !== undefined) this.#rebuild(() => this.#giveBack(pending, error))
+    const at = this.#pending.findIndex((other) => other.seq === seq)
+    const pending = this.#pending[at]
+    if (pending === undefined) return
+    for (const later of this.#pending.slice(at)) later.sent = false
+    this.#rebuild(() => this.#giveBack(pending, error))
   }
 
   /** Gives all that is not answered back to the program. */
