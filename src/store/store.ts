@@ -242,16 +242,21 @@ export class Notifier {
     this.#queue.push(change)
     if (this.#telling) return
     this.#telling = true
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
-      for (const { listener } of [...this.#listeners]) {
-        try {
-          listener(next)
-        } catch (error) {
-          this.#report(error)
-        }
+    try {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) this.#tellAll(next)
+    } finally {
+      this.#telling = false
+    }
+  }
+
+  #tellAll(change: Parameters<StoreListener>[0]): void {
+    for (const { listener } of [...this.#listeners]) {
+      try {
+        listener(change)
+      } catch (error) {
+        this.#report(error)
       }
     }
-    this.#telling = false
   }
 }
 
