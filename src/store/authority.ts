@@ -146,8 +146,7 @@ export class Authority {
         this.#core.emit({ event, id, at, ...(payload === undefined ? {} : { payload }) }, origin),
       )
     } catch (error) {
-      const fault = NamedMasterError.from(error, 'internal', 'The master could not run this event')
-      return { outcome: 'refused', code: fault.code, message: fault.message }
+      return refuseFor(error, 'The master could not run this event')
     }
     this.#answered(client, seq)
     return committed
@@ -166,7 +165,12 @@ export class Authority {
       else if (this.#mustWait(client, change.writes)) outcome = held
       return outcome === committed
     }
-    const applied = this.#take({ mutate: true, origin }, () => this.#core.patch(patch, origin, verify))
+    let applied: ReturnType<StoreCore['patch']>
+    try {
+      applied = this.#take({ mutate: true, origin }, () => this.#core.patch(patch, origin, verify))
+    } catch (error) {
+      return refuseFor(error, 'The master could not apply this change')
+    }
     if (applied === 'unfit') {
       if (base === this.version) return refuse('invalid-patch', 'The patch does not fit the state it was made on')
       return this.#conflict(client, atMost(patch), roundTrip)
@@ -268,3 +272,8 @@ export class Authority {
 const follows = (client: Client, { seq, prev }: Numbered): boolean => prev === client.lastSeq && seq > prev
 
 const refuse = (code: ErrorCode, message: string): Outcome => ({ outcome: 'refused', code, message })
+
+function refuseFor(error: unknown, otherwise: string): Outcome {
+  const { code, message } = NamedMasterError.from(error, 'internal', otherwise)
+  return refuse(code, message)
+}

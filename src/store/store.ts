@@ -40,7 +40,7 @@ export interface StoreCore {
   restore(value: JsonValue | undefined, version: number): void
   /** Throws `handler-failed` and the like; then nothing has changed. */
   emit(event: CommittedEvent, origin: Origin): StoreChange
-  /** False: it does not fit. `verify` sees the change before it counts; when it answers false, it is taken back. */
+  /** `unfit`: it does not apply. `verify` sees the change before it counts; when it answers false, it is taken back. Throws as `emit`. */
   patch(patch: Patch, origin: Origin, verify: (change: Change) => boolean): 'done' | 'unfit' | 'rejected'
   volatile(event: CommittedEvent, origin: EventInfo['origin']): void
   /** The state as it is now, never to change: see Tree.pin. */
