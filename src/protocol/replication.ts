@@ -21,13 +21,16 @@ export const MAX_EVENTS_PER_COMMIT = 1000
 /** Operations in one patch: a mutate that touches more is better an event. */
 export const MAX_OPERATIONS = 100_000
 
+/** Characters of a pointer; what lies deeper under longer keys is replaced together with what is above it. */
+export const MAX_POINTER_CHARACTERS = 8192
+
 /** Nothing, or tokens that each begin with /, in which ~ is written ~0 and / is written ~1. */
 const POINTER = /^(?:\/(?:[^~/]|~[01])*)*$/
 
 /** A JSON pointer (RFC 6901) that names no prototype. */
 const Pointer = v.pipe(
   v.string(),
-  v.maxLength(8192),
+  v.maxLength(MAX_POINTER_CHARACTERS),
   v.regex(POINTER, 'a JSON pointer'),
   v.check((path) => !path.split('/').some(isForbiddenKey), 'a JSON pointer that names no prototype'),
 )

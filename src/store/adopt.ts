@@ -2,13 +2,20 @@
  * Any store with the contract's four methods, as an authority sees it: a shadow of its state in a tree, kept in step.
  *
  * Promises: what the foreign store's own program changes is noticed (by `subscribe` where there is one, else by standing
- * in for its `emit` and `mutate`), and slaves' changes go through those methods. Does not promise to undo what a foreign
- * handler did before it threw: what it changed is then a change of the program's own. Volatile events pass it by.
+ * in for its `emit` and `mutate`), and slaves' changes go through those methods. What is emitted inside a change belongs
+ * to it, where the store's own emit is used for it. Does not promise to undo what a foreign handler did before it threw:
+ * what it changed is then a change of the program's own. Volatile events pass it by.
  */
 import { NamedMasterError } from '../errors.js'
 import { copyJson, type JsonValue } from '../protocol/json.js'
-import type { CommittedEvent, Operation, Origin, Patch } from '../protocol/replication.js'
-import { madeEvent } from './handlers.js'
+import {
+  MAX_EVENTS_PER_COMMIT,
+  type CommittedEvent,
+  type Operation,
+  type Origin,
+  type Patch,
+} from '../protocol/replication.js'
+import { checkEventName, madeEvent, takePayload } from './handlers.js'
 import { parsePointer } from './patch.js'
 import { messageOf, type StoreChange, type StoreCore, type StoreOwner } from './store.js'
 import { createTree, type Change, type Tree } from './tree.js'
@@ -54,8 +61,8 @@ class AdoptedStore implements StoreCore {
   /** The foreign state as it was last compared; its parts are taken as unchanged while their references are. */
   #seen: unknown
   #owner: StoreOwner | undefined
-  /** While we call it ourselves, its own notice of the change is not the program's. */
-  #calling = false
+  /** The events of the change that is going on, while one is: what happens inside is part of it. */
+  #underway: CommittedEvent[] | undefined
 
   constructor(foreign: CalledStore, inPlace: boolean) {
     this.#foreign = foreign
@@ -81,18 +88,12 @@ class AdoptedStore implements StoreCore {
       }
     }
     const { emit, mutate } = this.#foreign
-    this.#foreign.emit = (event, payload) => {
-      this.#admit()
-      const returned = this.#emit(event, payload)
-      this.#noticed(event === INTERNAL_EVENT ? [] : [madeEvent(event, demandJson(payload))])
-      return returned
-    }
-    this.#foreign.mutate = (mutator) => {
-      this.#admit()
-      const returned = this.#mutate(mutator)
-      this.#noticed([])
-      return returned
-    }
+    this.#foreign.emit = (event, payload) =>
+      this.#own(
+        () => this.#emit(event, payload),
+        event === INTERNAL_EVENT ? undefined : madeEvent(checkEventName(event), takePayload(payload)),
+      )
+    this.#foreign.mutate = (mutator) => this.#own(() => this.#mutate(mutator), undefined)
     return () => {
       this.#owner = undefined
       Object.assign(this.#foreign, { emit, mutate })
@@ -101,19 +102,20 @@ class AdoptedStore implements StoreCore {
 
   restore(value: JsonValue | undefined, version: number): void {
     this.version = version
-    this.#called(() => this.#mutate(() => demandJson(value)))
+    this.#during([], () => this.#mutate(() => demandJson(value)))
     this.#seen = this.#foreign.getState()
     this.#tree.reset(value)
   }
 
   emit(event: CommittedEvent, origin: Origin): StoreChange {
+    const events = [event]
     try {
-      this.#called(() => this.#emit(event.event, event.payload))
+      this.#during(events, () => this.#emit(event.event, demandJson(event.payload)))
     } catch (error) {
-      this.#noticed([])
+      this.#salvage()
       throw NamedMasterError.from(error, 'handler-failed', messageOf(error, `A handler of "${event.event}" threw`))
     }
-    return this.#changed(this.#compare(), [event], origin)
+    return this.#changed(this.#compare(), events, origin)
   }
 
   patch(patch: Patch, origin: Origin, verify: (change: Change) => boolean): 'done' | 'unfit' | 'rejected' {
@@ -127,9 +129,16 @@ class AdoptedStore implements StoreCore {
       change.undo()
       return 'rejected'
     }
-    this.#called(() => this.#mutate((state) => patched(state, change.patch, this.#inPlace)))
+    const events: CommittedEvent[] = []
+    try {
+      this.#during(events, () => this.#mutate((state) => patched(state, change.patch, this.#inPlace)))
+    } catch (error) {
+      change.undo()
+      this.#salvage()
+      throw NamedMasterError.from(error, 'handler-failed', messageOf(error, 'The store threw at this change'))
+    }
     this.#seen = this.#foreign.getState()
-    this.#changed(change, [], origin)
+    this.#changed(change, events, origin)
     return 'done'
   }
 
@@ -141,25 +150,48 @@ class AdoptedStore implements StoreCore {
     return this.#tree.pin()
   }
 
-  #admit(): void {
-    if (!this.#calling) this.#owner?.admit()
+  /** The program emits or mutates: a change of its own, or part of the one that is going on. */
+  #own<T>(program: () => T, event: CommittedEvent | undefined): T {
+    if (this.#underway !== undefined) {
+      if (event !== undefined) addInner(this.#underway, event)
+      return program()
+    }
+    this.#owner?.admit()
+    const events = event === undefined ? [] : [event]
+    let returned: T
+    try {
+      returned = this.#during(events, program)
+    } catch (error) {
+      this.#salvage()
+      throw error
+    }
+    this.#noticed(events)
+    return returned
   }
 
-  #called<T>(program: () => T): T {
-    const outer = this.#calling
-    this.#calling = true
+  #during<T>(events: CommittedEvent[], program: () => T): T {
+    this.#underway = events
     try {
       return program()
     } finally {
-      this.#calling = outer
+      this.#underway = undefined
     }
   }
 
   /** The program changed its store, or emitted something. */
   #noticed(events: readonly CommittedEvent[]): void {
-    if (this.#calling) return
+    if (this.#underway !== undefined) return
     const change = this.#compare()
     if (change.patch.length > 0 || events.length > 0) this.#changed(change, events, undefined)
+  }
+
+  /** What was changed before something threw. That it cannot travel is said at the next change, if it is still so. */
+  #salvage(): void {
+    try {
+      this.#noticed([])
+    } catch {
+      // What threw first is what the caller is told.
+    }
   }
 
   /** Brings the tree in step with the foreign state. */
@@ -182,6 +214,16 @@ class AdoptedStore implements StoreCore {
     this.#owner?.changed(stored)
     return stored
   }
+}
+
+/** As in a store of ours: inner ids and the time follow from the outer event. */
+function addInner(events: CommittedEvent[], event: CommittedEvent): void {
+  const [outer] = events
+  if (events.length === MAX_EVENTS_PER_COMMIT) {
+    const sentence = `"${outer?.event}" emitted over ${MAX_EVENTS_PER_COMMIT} events`
+    throw new NamedMasterError('handler-failed', sentence)
+  }
+  events.push(outer === undefined ? event : { ...event, id: `${outer.id}/${events.length}`, at: outer.at })
 }
 
 type Container = Record<string, unknown>

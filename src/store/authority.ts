@@ -8,7 +8,7 @@
 import type { ErrorCode } from '../protocol/codes.js'
 import { NamedMasterError } from '../errors.js'
 import type { Commit, CommittedEvent, Origin, Patch } from '../protocol/replication.js'
-import { conflicts, overlaps, type Writes } from './patch.js'
+import { atMost, conflicts, overlaps, type Writes } from './patch.js'
 import type { StoreChange, StoreCore } from './store.js'
 import type { Change } from './tree.js'
 
@@ -146,8 +146,7 @@ export class Authority {
         this.#core.emit({ event, id, at, ...(payload === undefined ? {} : { payload }) }, origin),
       )
     } catch (error) {
-      const fault = NamedMasterError.from(error, 'internal', 'The master could not run this event')
-      return { outcome: 'refused', code: fault.code, message: fault.message }
+      return refuseFor(error, 'The master could not run this event')
     }
     this.#answered(client, seq)
     return committed
@@ -158,7 +157,7 @@ export class Authority {
     if (!follows(client, request)) return dropped
     const { seq, base, patch } = request
     if (base > this.version) return refuse('invalid-patch', `The base ${base} is a version that is not there yet`)
-    if (base < this.oldest) return this.#conflict(client, undefined, roundTrip)
+    if (base < this.oldest) return this.#conflict(client, atMost(patch), roundTrip)
     const origin = { client: client.client, seq }
     let outcome: Outcome = committed
     const verify = (change: Change): boolean => {
@@ -166,10 +165,15 @@ export class Authority {
       else if (this.#mustWait(client, change.writes)) outcome = held
       return outcome === committed
     }
-    const applied = this.#take({ mutate: true, origin }, () => this.#core.patch(patch, origin, verify))
+    let applied: ReturnType<StoreCore['patch']>
+    try {
+      applied = this.#take({ mutate: true, origin }, () => this.#core.patch(patch, origin, verify))
+    } catch (error) {
+      return refuseFor(error, 'The master could not apply this change')
+    }
     if (applied === 'unfit') {
       if (base === this.version) return refuse('invalid-patch', 'The patch does not fit the state it was made on')
-      return this.#conflict(client, undefined, roundTrip)
+      return this.#conflict(client, atMost(patch), roundTrip)
     }
     if (applied === 'done') this.#answered(client, seq)
     return outcome
@@ -230,26 +234,19 @@ export class Authority {
     return false
   }
 
-  #conflict(client: Client, writes: Writes | undefined, roundTrip: number): Outcome {
+  #conflict(client: Client, writes: Writes, roundTrip: number): Outcome {
     client.losses++
+    this.#expire()
     const now = this.#options.now()
-    if (
-      writes !== undefined &&
-      client.losses >= LOSSES_BEFORE_RESERVATION &&
-      this.#reservation === undefined &&
-      now >= client.favouredAfter
-    ) {
+    if (client.losses >= LOSSES_BEFORE_RESERVATION && this.#reservation === undefined && now >= client.favouredAfter) {
       this.#reservation = { client, writes, since: now, until: now + Math.min(2 * roundTrip, MAX_RESERVATION_MS) }
     }
     return refuse('conflict', 'What this change writes was changed meanwhile')
   }
 
   #mustWait(client: Client, writes: Writes): boolean {
+    this.#expire()
     if (this.#reservation === undefined || this.#reservation.client === client) return false
-    if (this.#options.now() >= this.#reservation.until) {
-      this.#endReservation()
-      return false
-    }
     return overlaps(writes, this.#reservation.writes)
   }
 
@@ -259,11 +256,15 @@ export class Authority {
     if (this.#reservation?.client === client) this.#endReservation()
   }
 
+  #expire(): void {
+    if (this.#reservation !== undefined && this.#options.now() >= this.#reservation.until) this.#endReservation()
+  }
+
   #endReservation(): void {
     if (this.#reservation === undefined) return
-    const { client, since } = this.#reservation
-    const now = this.#options.now()
-    client.favouredAfter = now + (RESERVATION_SHARE - 1) * (now - since)
+    const { client, since, until } = this.#reservation
+    const end = Math.min(this.#options.now(), until)
+    client.favouredAfter = end + (RESERVATION_SHARE - 1) * (end - since)
     this.#reservation = undefined
   }
 }
@@ -271,3 +272,8 @@ export class Authority {
 const follows = (client: Client, { seq, prev }: Numbered): boolean => prev === client.lastSeq && seq > prev
 
 const refuse = (code: ErrorCode, message: string): Outcome => ({ outcome: 'refused', code, message })
+
+function refuseFor(error: unknown, otherwise: string): Outcome {
+  const { code, message } = NamedMasterError.from(error, 'internal', otherwise)
+  return refuse(code, message)
+}

@@ -3,11 +3,12 @@
  *
  * Promises: costs as much as what changed, skipping what is identical; a wide container is entered only by its record.
  * A patch holds no container that may still change in place. An insertion or removal in an array is one operation per
- * element; elements that were only made anew say nothing. At most MAX_OPERATIONS operations.
+ * element; elements that were only made anew say nothing. At most MAX_OPERATIONS operations, and no pointer beyond
+ * MAX_POINTER_CHARACTERS.
  * It does not promise the shortest patch of all.
  */
 import type { JsonValue } from '../protocol/json.js'
-import { MAX_OPERATIONS, type Operation, type Patch } from '../protocol/replication.js'
+import { MAX_OPERATIONS, MAX_POINTER_CHARACTERS, type Operation, type Patch } from '../protocol/replication.js'
 import { ABSENT, isArray, isContainer, type Container, type JsonObject, type Ledger } from './ledger.js'
 import { pointerTo, type WritesBuilder } from './patch.js'
 
@@ -102,6 +103,8 @@ class Comparison {
   readonly #ledger: Ledger
   /** Containers that were changed in place. */
   readonly #records: number
+  /** Whether a pointer was too long since a container was entered whose own is not. */
+  #overlong = false
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger
@@ -109,11 +112,16 @@ class Comparison {
   }
 
   write(op: 'add' | 'replace', path: string, value: JsonValue, writes: string, appended?: number): void {
-    this.steps.push({ operation: { op, path, value }, writes, appended })
+    this.#step({ op, path, value }, writes, appended)
   }
 
   #remove(path: string, writes: string): void {
-    this.steps.push({ operation: { op: 'remove', path }, writes, appended: undefined })
+    this.#step({ op: 'remove', path }, writes, undefined)
+  }
+
+  #step(operation: Operation, writes: string, appended: number | undefined): void {
+    this.steps.push({ operation, writes, appended })
+    if (operation.path.length > MAX_POINTER_CHARACTERS) this.#overlong = true
   }
 
   /** Same identity, and not changed in place: then nothing below it changed either. */
@@ -131,11 +139,13 @@ class Comparison {
     if (before === after) this.#compareRecorded(after, path)
     else if (isArray(before)) this.#compareArrays(this.#ledger.before(before), after as JsonValue[], path)
     else this.#compareObjects(this.#ledger.before(before), after as JsonObject, path)
-    if (this.steps.length - start > MAX_OPERATIONS) this.#replaceFrom(start, path, after)
+    const overlong = this.#overlong && path.length <= MAX_POINTER_CHARACTERS
+    if (overlong || this.steps.length - start > MAX_OPERATIONS) this.#replaceFrom(start, path, after)
   }
 
   #replaceFrom(start: number, path: string, after: JsonValue): void {
     this.steps.length = start
+    this.#overlong = false
     this.write('replace', path, after, path)
   }
 

@@ -7,7 +7,7 @@
  */
 import { v7 } from 'uuid'
 import { NamedMasterError } from '../errors.js'
-import { copyJson, type JsonValue } from '../protocol/json.js'
+import { copyJson, equalJson, type JsonValue } from '../protocol/json.js'
 import { MAX_EVENT_CHARACTERS, MAX_EVENTS_PER_COMMIT, type CommittedEvent } from '../protocol/replication.js'
 import type { EventInfo, Phase } from './microstore.js'
 import type { Transaction } from './tree.js'
@@ -27,12 +27,12 @@ type Inside = { readonly emit: (event: string, payload: JsonValue | undefined) =
 export interface Run {
   readonly phase: Phase
   readonly origin: EventInfo['origin']
-  /**
-   * For an event that may run again: the subscriptions whose latest run did nothing, which are then skipped.
-   * Filled and read here; any object identity will do for the caller.
-   */
-  readonly idle?: Set<object>
+  /** For an event that may run again: empty at first, filled and read here. */
+  readonly idle?: IdleRuns
 }
+
+/** Of the latest run, event by event: the subscriptions that did nothing, and are not run again for it. */
+export type IdleRuns = { readonly event: CommittedEvent; readonly subscriptions: Set<object> }[]
 
 export class Handlers {
   readonly #named = new Map<string, Subscription[]>()
@@ -84,13 +84,14 @@ export class Handlers {
   /** Runs the event and all that is emitted inside; answers all of them, in order, as they are committed. */
   run(transaction: Transaction, outer: CommittedEvent, run: Run): readonly CommittedEvent[] {
     const queue: CommittedEvent[] = [outer]
-    const idle = run.idle
     let emitted = false
+    let overflow: NamedMasterError | undefined
     const inside: Inside = {
       emit: (event, payload) => {
         emitted = true
         if (queue.length === MAX_EVENTS_PER_COMMIT) {
-          throw new NamedMasterError('handler-failed', `"${outer.event}" emitted over ${MAX_EVENTS_PER_COMMIT} events`)
+          const sentence = `"${outer.event}" emitted over ${MAX_EVENTS_PER_COMMIT} events`
+          throw (overflow = new NamedMasterError('handler-failed', sentence))
         }
         const id = `${outer.id}/${queue.length}`
         queue.push({ event, id, at: outer.at, ...(payload === undefined ? {} : { payload }) })
@@ -98,10 +99,13 @@ export class Handlers {
     }
     for (let i = 0; i < queue.length; i++) {
       const event = queue[i] as CommittedEvent
+      const idle = run.idle === undefined ? undefined : idleAt(run.idle, i, event)
       for (const subscription of this.#matching(event.event)) {
         if (idle?.has(subscription) === true) continue
         emitted = false
         const changed = this.#within(inside, () => runOne(transaction, subscription, event, run))
+        // Also when the handler caught it.
+        if (overflow !== undefined) throw overflow
         if (changed || emitted) idle?.delete(subscription)
         else idle?.add(subscription)
       }
@@ -149,7 +153,18 @@ export class Handlers {
   }
 }
 
+/** What was idle for this event, or for the same one in its place; what is emitted inside may differ from run to run. */
+function idleAt(runs: IdleRuns, index: number, event: CommittedEvent): Set<object> {
+  const latest = runs[index]
+  const same = latest?.event.event === event.event && equalJson(latest.event.payload, event.payload)
+  const subscriptions = same ? latest.subscriptions : new Set<object>()
+  runs[index] = { event, subscriptions }
+  return subscriptions
+}
+
 function runOne(transaction: Transaction, subscription: Subscription, event: CommittedEvent, run: Run): boolean {
+  // Where it was parsed nobody has frozen it yet.
+  deepFreeze(event.payload)
   const info: EventInfo = { event: event.event, phase: run.phase, id: event.id, at: event.at, origin: run.origin }
   return transaction.run((draft) => subscription.handler(draft, event.payload, info))
 }

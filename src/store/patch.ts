@@ -5,6 +5,7 @@
  * It does not apply patches (tree.ts) nor make them (difference.ts).
  */
 import { escapeToken, isForbiddenKey } from '../protocol/json.js'
+import type { Patch } from '../protocol/replication.js'
 
 /**
  * What a patch wrote on the state it was applied to. As a `mutate` and as a commit an append means different things:
@@ -28,6 +29,20 @@ export class WritesBuilder implements Writes {
     const lowest = this.appends.get(array)
     if (lowest === undefined || index < lowest) this.appends.set(array, index)
   }
+}
+
+/** What a patch writes at most, for one that fits no state at hand: whatever may be an array is taken for one. */
+export function atMost(patch: Patch): Writes {
+  const writes = new WritesBuilder()
+  for (const { op, path } of patch) {
+    writes.paths.add(path)
+    const end = path.lastIndexOf('/')
+    const last = path.slice(end + 1)
+    if (op !== 'replace' && end !== -1 && (last === '-' || parseIndex(last) !== undefined)) {
+      writes.paths.add(path.slice(0, end))
+    }
+  }
+  return writes
 }
 
 /** The tokens of a JSON pointer (RFC 6901), or undefined where it is none or names a prototype. */

@@ -21,7 +21,7 @@ import {
 } from '../protocol/replication.js'
 import { Events } from '../events.js'
 import { conflicts, overlaps, pathsOf } from './patch.js'
-import type { Handlers } from './handlers.js'
+import type { Handlers, IdleRuns } from './handlers.js'
 import type { EventInfo } from './microstore.js'
 import { createTree, type Change, type Transaction, type Tree } from './tree.js'
 import { messageOf } from './store.js'
@@ -46,7 +46,7 @@ interface PendingBase {
 interface PendingEmit extends PendingBase {
   readonly kind: 'emit'
   readonly event: CommittedEvent
-  readonly idle: Set<object>
+  readonly idle: IdleRuns
 }
 interface PendingMutate extends PendingBase {
   readonly kind: 'mutate'
@@ -161,7 +161,7 @@ export class Replica {
     this.#admit()
     const seq = this.#nextSeq++
     const pending: PendingEmit = {
-      kind: 'emit', seq, id: event.id, at: event.at, event, idle: new Set(), shown: undefined, sent: false, left: false,
+      kind: 'emit', seq, id: event.id, at: event.at, event, idle: [], shown: undefined, sent: false, left: false,
     } // prettier-ignore
     this.#predict(pending, 'predict')
     this.#pending.push(pending)

@@ -40,7 +40,7 @@ export interface StoreCore {
   restore(value: JsonValue | undefined, version: number): void
   /** Throws `handler-failed` and the like; then nothing has changed. */
   emit(event: CommittedEvent, origin: Origin): StoreChange
-  /** False: it does not fit. `verify` sees the change before it counts; when it answers false, it is taken back. */
+  /** `unfit`: it does not apply. `verify` sees the change before it counts; when it answers false, it is taken back. Throws as `emit`. */
   patch(patch: Patch, origin: Origin, verify: (change: Change) => boolean): 'done' | 'unfit' | 'rejected'
   volatile(event: CommittedEvent, origin: EventInfo['origin']): void
   /** The state as it is now, never to change: see Tree.pin. */
@@ -242,16 +242,21 @@ export class Notifier {
     this.#queue.push(change)
     if (this.#telling) return
     this.#telling = true
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
-      for (const { listener } of [...this.#listeners]) {
-        try {
-          listener(next)
-        } catch (error) {
-          this.#report(error)
-        }
+    try {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) this.#tellAll(next)
+    } finally {
+      this.#telling = false
+    }
+  }
+
+  #tellAll(change: Parameters<StoreListener>[0]): void {
+    for (const { listener } of [...this.#listeners]) {
+      try {
+        listener(change)
+      } catch (error) {
+        this.#report(error)
       }
     }
-    this.#telling = false
   }
 }
 
