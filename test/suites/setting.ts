@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createStore, Master, NamedMasterError, Slave, type Microstore } from 'named-master'
 import { createNameServer, type NameServer, type NameServerOptions } from 'named-master/nameserver'
+import { loadRtc, type RtcEngine } from '#rtc'
 import type { MasterOptions } from '#src/master/master.js'
 import type { SlaveOptions } from '#src/slave/slave.js'
 import type { Events, EventMap } from '#src/events.js'
@@ -88,6 +89,21 @@ export class Setting {
     await nativeConnections.idle()
     for (const folder of this.#folders.splice(0)) await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** wrtc, with a list of what was made of it: to count connections, and to cut one as a network does, without a goodbye. */
+export async function recordingRtc(): Promise<{ rtc: RtcEngine; peers: RTCPeerConnection[] }> {
+  const peers: RTCPeerConnection[] = []
+  const engine = await loadRtc()
+  const record = (configuration?: RTCConfiguration): RTCPeerConnection => {
+    const peer = new engine.RTCPeerConnection(configuration)
+    peers.push(peer)
+    return peer
+  }
+  const RTCPeerConnection = new Proxy(engine.RTCPeerConnection, {
+    construct: (_target, [configuration]: [RTCConfiguration?]) => record(configuration),
+  })
+  return { rtc: { RTCPeerConnection }, peers }
 }
 
 /** Resolves when the state shown is as it should be. */
