@@ -207,10 +207,10 @@ describe('calls over wrtc', () => {
   it('are at most a thousand at once; one more is refused', async () => {
     const gate = new Gate()
     master.expose('slow', gate.method)
-    const giveUp = new AbortController()
-    const open = Array.from({ length: 1000 }, () => failure(slave.call('slow', null, { signal: giveUp.signal })))
+    const givenUp = Array.from({ length: 1000 }, () => new AbortController())
+    const open = givenUp.map(({ signal }) => failure(slave.call('slow', null, { signal })))
     expect((await failure(slave.call('slow'))).code).to.equal('too-many')
-    giveUp.abort()
+    for (const giveUp of givenUp) giveUp.abort()
     for (const error of await Promise.all(open)) expect(error.code).to.equal('aborted')
   })
 })
