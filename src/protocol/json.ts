@@ -24,7 +24,8 @@ const fail = (path: string, reason: string) => ({ ok: false, path, reason }) as 
 export const escapeToken = (token: string): string =>
   token.includes('~') || token.includes('/') ? token.replaceAll('~', '~0').replaceAll('/', '~1') : token
 
-const wellFormed = (text: string): boolean => {
+/** No lone surrogate: such a text has no UTF-8, and other languages cannot read it. */
+export const isWellFormed = (text: string): boolean => {
   // ES2024's method where the engine has it: it is free for one-byte strings.
   const native = (text as { isWellFormed?: () => boolean }).isWellFormed
   return native === undefined ? !/\p{Surrogate}/u.test(text) : native.call(text)
@@ -35,7 +36,7 @@ function leafFault(value: unknown): string | undefined {
     case 'boolean':
       return undefined
     case 'string':
-      return wellFormed(value) ? undefined : 'the text has a lone surrogate'
+      return isWellFormed(value) ? undefined : 'the text has a lone surrogate'
     case 'number':
       if (!Number.isFinite(value)) return `${value} is no JSON number`
       if (Number.isInteger(value) && !Number.isSafeInteger(value)) return 'the integer is beyond 2^53-1'
@@ -46,7 +47,7 @@ function leafFault(value: unknown): string | undefined {
 }
 
 const keyFault = (key: string): string | undefined =>
-  isForbiddenKey(key) ? `the key "${key}" is forbidden` : wellFormed(key) ? undefined : 'the key has a lone surrogate'
+  isForbiddenKey(key) ? `the key "${key}" is forbidden` : isWellFormed(key) ? undefined : 'the key has a lone surrogate'
 
 /** Checks what JSON.parse returned: containers are plain and acyclic already. Nothing is copied. */
 export function checkJson(value: unknown, maxDepth = MAX_DEPTH): Checked<JsonValue> {

@@ -9,11 +9,16 @@
 import * as v from 'valibot'
 import { Counter, Json, Timestamp, Uuid, parser, type Message, type PayloadOf } from './envelope.js'
 import { Fault, Secret } from './naming.js'
-import { isForbiddenKey } from './json.js'
+import { isForbiddenKey, isWellFormed } from './json.js'
 
 /** Characters of an event's or a method's name. */
 export const MAX_EVENT_CHARACTERS = 256
-const EventName = v.pipe(v.string(), v.minLength(1), v.maxLength(MAX_EVENT_CHARACTERS))
+const EventName = v.pipe(
+  v.string(),
+  v.minLength(1),
+  v.maxLength(MAX_EVENT_CHARACTERS),
+  v.check(isWellFormed, 'a text without lone surrogates'),
+)
 
 /** The inner events of one commit, and no endless loop. */
 export const MAX_EVENTS_PER_COMMIT = 1000
@@ -32,6 +37,8 @@ const Pointer = v.pipe(
   v.string(),
   v.maxLength(MAX_POINTER_CHARACTERS),
   v.regex(POINTER, 'a JSON pointer'),
+  // A key that JSON cannot carry would make every later snapshot one that nobody takes.
+  v.check(isWellFormed, 'a text without lone surrogates'),
   v.check((path) => !path.split('/').some(isForbiddenKey), 'a JSON pointer that names no prototype'),
 )
 

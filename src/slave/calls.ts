@@ -8,6 +8,7 @@ import type { Clock } from '../clock.js'
 import { NamedMasterError } from '../errors.js'
 import { copyJson, type JsonValue } from '../protocol/json.js'
 import type { DownPayload, UpPayload } from '../protocol/replication.js'
+import { checkEventName } from '../store/handlers.js'
 
 /** Calls open at once, as the master has it. */
 const MAX_OPEN_CALLS = 1000
@@ -46,8 +47,9 @@ export class Calls {
     this.#options = options
   }
 
-  call(method: string, params: unknown, after: number, options: CallOptions): Promise<unknown> {
-    if (typeof method !== 'string' || method === '') throw new TypeError('call(method, params): the method is a text')
+  call(name: string, params: unknown, after: number, options: CallOptions): Promise<unknown> {
+    // What the master would not take for a message would end the link, on every link anew.
+    const method = checkEventName(name)
     const copied = params === undefined ? undefined : copyJson(params)
     if (copied?.ok === false) {
       const where = `${copied.reason} (at "${copied.path}")`

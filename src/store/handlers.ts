@@ -7,7 +7,7 @@
  */
 import { v7 } from 'uuid'
 import { NamedMasterError } from '../errors.js'
-import { copyJson, equalJson, type JsonValue } from '../protocol/json.js'
+import { copyJson, equalJson, isWellFormed, type JsonValue } from '../protocol/json.js'
 import { MAX_EVENT_CHARACTERS, MAX_EVENTS_PER_COMMIT, type CommittedEvent } from '../protocol/replication.js'
 import type { EventInfo, Phase } from './microstore.js'
 import type { Transaction } from './tree.js'
@@ -173,10 +173,13 @@ function throwBusy(what: string): never {
   throw new NamedMasterError('store-busy', `The store cannot be changed from inside ${what}`)
 }
 
-/** The event's name, or a TypeError. */
+/** The name of an event or a method as it may travel, or a TypeError. */
 export function checkEventName(event: unknown): string {
-  if (typeof event === 'string' && event.length > 0 && event.length <= MAX_EVENT_CHARACTERS) return event
-  throw new TypeError(`An event's name is a text of 1 to ${MAX_EVENT_CHARACTERS} characters`)
+  const fits = typeof event === 'string' && event.length > 0 && event.length <= MAX_EVENT_CHARACTERS
+  if (fits && isWellFormed(event)) return event
+  throw new TypeError(
+    `The name of an event or a method is a text of 1 to ${MAX_EVENT_CHARACTERS} characters without lone surrogates`,
+  )
 }
 
 /** An event of this end's own, with the id and the time that both ends will see. */
