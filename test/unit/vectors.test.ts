@@ -3,6 +3,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import { expect } from 'chai'
 import * as v from 'valibot'
+import { FrameReader, type Frame } from '#src/link/frames.js'
 import type { Parsed } from '#src/protocol/envelope.js'
 import {
   acknowledgementVocabulary,
@@ -63,6 +64,33 @@ describe('vectors', () => {
     for (const [command, schema] of Object.entries(resultOf))
       results(command, read(`naming/result/${command}.json`), schema)
   })
+})
+
+type WrittenFrame = string | { readonly hex: string }
+interface FrameVectors {
+  readonly valid: readonly { readonly title: string; readonly frames: WrittenFrame[]; readonly values: unknown[] }[]
+  readonly invalid: readonly { readonly title: string; readonly frames: WrittenFrame[]; readonly code: string }[]
+}
+
+describe('vectors: frames', () => {
+  const { valid, invalid } = JSON.parse(readFileSync(new URL('frames.json', folder), 'utf8')) as FrameVectors
+  const frameOf = (frame: WrittenFrame): Frame =>
+    typeof frame === 'string' ? frame : new Uint8Array(Buffer.from(frame.hex, 'hex'))
+  const readAll = (frames: readonly WrittenFrame[]) => {
+    const reader = new FrameReader(1_000)
+    return frames.map((frame) => reader.read(frameOf(frame)))
+  }
+
+  for (const { title, frames, values } of valid) {
+    it(`takes ${title}`, () => {
+      expect(readAll(frames).flatMap((read) => (read.ok ? read.values : [read]))).to.deep.equal(values)
+    })
+  }
+  for (const { title, frames, code } of invalid) {
+    it(`refuses ${title}`, () => {
+      expect(readAll(frames).at(-1)).to.include({ ok: false, code })
+    })
+  }
 })
 
 function messages(name: string, vectors: Vectors, parse: (value: unknown) => Parsed<unknown>) {
