@@ -121,7 +121,7 @@ export function shows<S>(store: Microstore<S>, is: (state: S) => boolean): Promi
 }
 
 /** Resolves with what the event says, the next time it says what is wanted. */
-export function hears<M extends EventMap, E extends keyof M>(
+export function hears<M extends EventMap<M>, E extends keyof M>(
   events: Events<M>,
   event: E,
   wanted: (...args: M[E]) => boolean = () => true,
