@@ -241,7 +241,10 @@ export class Session {
     for (const { command, payload, id, at } of this.replica.sendable()) {
       const text = encode<Up>(envelope(command, payload, id, at) as Up)
       if (fits(text)) link.send(text)
-      else return this.replica.reject(payload.seq, tooLarge())
+      else {
+        this.replica.reject(payload.seq, tooLarge())
+        return this.flushSoon()
+      }
     }
     for (const call of this.calls.sendable(this.replica.settledSeq)) {
       const text = encode<Up>(envelope('call', call))
