@@ -7,15 +7,17 @@
 import type { Clock } from '../clock.js'
 import { NamedMasterError } from '../errors.js'
 import { copyJson, type JsonValue } from '../protocol/json.js'
-import type { DownPayload, UpPayload } from '../protocol/replication.js'
+import { MAX_EVENT_CHARACTERS, type DownPayload, type UpPayload } from '../protocol/replication.js'
 
 /** Calls open at once, as the master has it. */
 const MAX_OPEN_CALLS = 1000
 /** Milliseconds a call may take unless the program says otherwise. */
 const DEFAULT_TIMEOUT_MS = 30_000
+/** What timers hold: a longer one would fire at once. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
 export interface CallOptions {
-  /** Milliseconds; default 30,000. */
+  /** Milliseconds, at most 2^31-1 (24 days); default 30,000. */
   readonly timeout?: number
   readonly signal?: AbortSignal
 }
@@ -47,7 +49,13 @@ export class Calls {
   }
 
   call(method: string, params: unknown, after: number, options: CallOptions): Promise<unknown> {
-    if (typeof method !== 'string' || method === '') throw new TypeError('call(method, params): the method is a text')
+    if (typeof method !== 'string' || method === '' || method.length > MAX_EVENT_CHARACTERS) {
+      throw new TypeError(`call(method, params): the method is a text of 1 to ${MAX_EVENT_CHARACTERS} characters`)
+    }
+    const { signal, timeout = DEFAULT_TIMEOUT_MS } = options
+    if (!(timeout >= 0 && timeout <= MAX_TIMEOUT_MS)) {
+      throw new TypeError(`call(): the timeout is a number of milliseconds from 0 to ${MAX_TIMEOUT_MS}`)
+    }
     const copied = params === undefined ? undefined : copyJson(params)
     if (copied?.ok === false) {
       const where = `${copied.reason} (at "${copied.path}")`
@@ -56,7 +64,6 @@ export class Calls {
     if (this.#open.size >= MAX_OPEN_CALLS) {
       return Promise.reject(new NamedMasterError('too-many', `At most ${MAX_OPEN_CALLS} calls may be open at once`))
     }
-    const { signal, timeout = DEFAULT_TIMEOUT_MS } = options
     if (signal?.aborted === true) return Promise.reject(aborted(signal))
     return new Promise((resolve, reject) => {
       const call = ++this.#last
