@@ -6,7 +6,7 @@
  */
 import { NamedMasterError } from '../errors.js'
 import { copyJson, type JsonValue } from '../protocol/json.js'
-import type { DownPayload, UpPayload } from '../protocol/replication.js'
+import { MAX_EVENT_CHARACTERS, type DownPayload, type UpPayload } from '../protocol/replication.js'
 
 /** Calls of one session that are not answered yet, or whose answer the slave has not confirmed. */
 export const MAX_OPEN_CALLS = 1000
@@ -25,7 +25,9 @@ export class Methods {
   readonly #methods = new Map<string, (params: JsonValue | undefined, info: CallInfo) => unknown>()
 
   expose(name: string, method: Method): void {
-    if (typeof name !== 'string' || name === '') throw new TypeError('expose(name, method): the name must be a text')
+    if (typeof name !== 'string' || name === '' || name.length > MAX_EVENT_CHARACTERS) {
+      throw new TypeError(`expose(name, method): the name is a text of 1 to ${MAX_EVENT_CHARACTERS} characters`)
+    }
     if (typeof method !== 'function') throw new TypeError('expose(name, method): the method must be a function')
     this.#methods.set(name, method as (params: JsonValue | undefined, info: CallInfo) => unknown)
   }
@@ -78,8 +80,11 @@ export class Calls {
     const opened = { abort: new AbortController(), answer: undefined as Answer | undefined }
     this.#open.set(call, opened)
     void this.#run(call, method, params, opened.abort.signal).then((answer) => {
+      if (this.#open.get(call) !== opened) return
       opened.answer = answer
-      if (this.#open.get(call) === opened) this.#send(answer)
+      // Nobody waits for it any more.
+      if (call < this.#lowest) this.#open.delete(call)
+      else this.#send(answer)
     })
   }
 

@@ -46,6 +46,8 @@ export class Publication {
   #done = 0
   #snapshot: SharedSnapshot | undefined
   #writing = false
+  /** While actions run: what they ask for comes after them. */
+  #releasing = false
   #failing = false
   #closed = false
   #retry: unknown
@@ -80,10 +82,10 @@ export class Publication {
     this.#write()
   }
 
-  /** Runs `act` when all that is applied by now is written: at once when it is. */
+  /** Runs `act` when all that is applied by now is written: at once when it is, and nothing waits before it. */
   after(act: () => void): void {
-    if (!this.#writing) act()
-    else this.#actions.push({ ticket: this.#given, act })
+    this.#actions.push({ ticket: this.#given, act })
+    if (!this.#releasing) this.#runActions()
   }
 
   /** The snapshot to join with: the latest one, unless the commits since then are more than it is itself. */
@@ -154,9 +156,21 @@ export class Publication {
   }
 
   #release(): void {
-    const waiting = this.#actions.findIndex(({ ticket }) => ticket > this.#done)
-    const ready = this.#actions.splice(0, waiting === -1 ? this.#actions.length : waiting)
+    this.#releasing = true
     this.#options.written()
-    for (const { act } of ready) act()
+    this.#runActions()
+  }
+
+  /** In order; those that others ask for meanwhile, too. */
+  #runActions(): void {
+    this.#releasing = true
+    try {
+      for (let next = this.#actions[0]; next !== undefined && next.ticket <= this.#done; next = this.#actions[0]) {
+        this.#actions.shift()
+        next.act()
+      }
+    } finally {
+      this.#releasing = false
+    }
   }
 }

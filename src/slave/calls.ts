@@ -14,9 +14,11 @@ import { checkEventName } from '../store/handlers.js'
 const MAX_OPEN_CALLS = 1000
 /** Milliseconds a call may take unless the program says otherwise. */
 const DEFAULT_TIMEOUT_MS = 30_000
+/** What timers hold: a longer one would fire at once. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
 export interface CallOptions {
-  /** Milliseconds; default 30,000. */
+  /** Milliseconds, at most 2^31-1 (24 days); default 30,000. */
   readonly timeout?: number
   readonly signal?: AbortSignal
 }
@@ -50,6 +52,10 @@ export class Calls {
   call(name: string, params: unknown, after: number, options: CallOptions): Promise<unknown> {
     // What the master would not take for a message would end the link, on every link anew.
     const method = checkEventName(name)
+    const { signal, timeout = DEFAULT_TIMEOUT_MS } = options
+    if (!(timeout >= 0 && timeout <= MAX_TIMEOUT_MS)) {
+      throw new TypeError(`call(): the timeout is a number of milliseconds from 0 to ${MAX_TIMEOUT_MS}`)
+    }
     const copied = params === undefined ? undefined : copyJson(params)
     if (copied?.ok === false) {
       const where = `${copied.reason} (at "${copied.path}")`
@@ -58,7 +64,6 @@ export class Calls {
     if (this.#open.size >= MAX_OPEN_CALLS) {
       return Promise.reject(new NamedMasterError('too-many', `At most ${MAX_OPEN_CALLS} calls may be open at once`))
     }
-    const { signal, timeout = DEFAULT_TIMEOUT_MS } = options
     if (signal?.aborted === true) return Promise.reject(aborted(signal))
     return new Promise((resolve, reject) => {
       const call = ++this.#last

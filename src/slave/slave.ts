@@ -170,8 +170,8 @@ export class Slave<S = unknown> implements Microstore<S> {
   getState(): S
   getState<T>(selector: (state: S) => T): T
   getState<T>(selector?: (state: S) => T): S | T {
-    const { position, value } = this.#session.replica
-    const state = (position === undefined ? this.#options.initialState : value) as S
+    const { ready, value } = this.#session.replica
+    const state = (ready ? value : this.#options.initialState) as S
     return selector === undefined ? state : selector(state)
   }
 

@@ -38,9 +38,9 @@ interface PendingBase {
   readonly at: number
   /** What it does to the state shown, while it does. */
   shown: Change | undefined
-  /** Whether it is on its way on the present link. */
+  /** Whether it is on its way on the present link. Those that are not are the last ones. */
   sent: boolean
-  /** Whether it ever was on its way: a master may have taken it. */
+  /** Whether it was on its way on an earlier link: a master may have taken it. */
   left: boolean
 }
 interface PendingEmit extends PendingBase {
@@ -101,6 +101,8 @@ export class Replica {
 
   /** Where the confirmed state stands; undefined before the first welcome was reached. */
   #position: Position | undefined
+  /** False once a commit did not fit: then the next welcome has to bring another state. */
+  #trusted = true
   /** A welcome whose position is not reached: its commits wait in `#ahead`, nothing of it is shown. */
   #catchingUp: { readonly welcome: DownPayload<'welcome'>; readonly fresh: boolean } | undefined
   #snapshot: DownPayload<'snapshot'> | undefined
@@ -130,9 +132,13 @@ export class Replica {
   get value(): JsonValue | undefined {
     return this.#tree.value
   }
-  /** For `hello`. */
+  /** For `hello`: where commits may follow. */
   get position(): Position | undefined {
-    return this.#position
+    return this.#trusted ? this.#position : undefined
+  }
+  /** Whether there is a state to show and to change. */
+  get ready(): boolean {
+    return this.#position !== undefined
   }
   get version(): number {
     return this.#position?.version ?? 0
@@ -142,7 +148,7 @@ export class Replica {
   }
   /** Whether the state is the master's as of now, as far as this link has told. */
   get live(): boolean {
-    return this.#position !== undefined && this.#catchingUp === undefined && !this.#freshLink
+    return this.position !== undefined && this.#catchingUp === undefined && !this.#freshLink
   }
   /** Changes not answered yet. */
   get pending(): number {
@@ -172,7 +178,8 @@ export class Replica {
   mutate(mutator: (state: unknown) => unknown, id: string, at: number): void {
     this.#admit()
     const change = this.#runMutator(mutator)
-    if (change.patch.length === 0) return
+    // Also what does nothing is on top of the stack of changes until it is taken back.
+    if (change.patch.length === 0) return change.undo()
     const { patch, writes } = change
     this.#pending.push({
       kind: 'mutate', seq: this.#nextSeq++, id, at, mutator, base: this.version, patch, writes, shown: change,
@@ -194,7 +201,10 @@ export class Replica {
     this.#snapshot = undefined
     this.#ahead = []
     this.#refusals = []
-    for (const pending of this.#pending) pending.sent = false
+    for (const pending of this.#pending) {
+      pending.left ||= pending.sent
+      pending.sent = false
+    }
   }
 
   /**
@@ -226,9 +236,9 @@ export class Replica {
     else if (this.#reaches(this.#catchingUp.welcome)) this.#catchUp(this.#catchingUp.welcome, this.#catchingUp.fresh)
   }
 
-  /** The confirmed state is not to be trusted: the next welcome brings another. */
+  /** The confirmed state is not to be trusted: the next welcome brings another. Until then it is shown. */
   forget(): void {
-    this.#position = undefined
+    this.#trusted = false
   }
 
   /**
@@ -238,19 +248,22 @@ export class Replica {
   sendable(): Outgoing[] {
     if (!this.live) return []
     const outgoing: Outgoing[] = []
-    let prev = this.#lastSeq
-    for (const [i, pending] of this.#pending.entries()) {
-      if (!pending.sent) {
-        if (pending.kind === 'mutate' && this.#guesses(pending, i)) break
-        outgoing.push(toOutgoing(pending, prev))
-        pending.sent = pending.left = true
-      }
+    const from = this.#unsentFrom()
+    let prev = this.#pending[from - 1]?.seq ?? this.#lastSeq
+    for (let i = from; i < this.#pending.length; i++) {
+      const pending = this.#pending[i] as Pending
+      if (pending.kind === 'mutate' && this.#guesses(pending, i)) break
+      outgoing.push(toOutgoing(pending, prev))
+      pending.sent = true
       prev = pending.seq
     }
     return outgoing
   }
 
-  /** Takes a change back that cannot be sent (too large, say), and tells the program; those after it go again. */
+  /**
+   * Takes a change back that `sendable` gave out and that cannot be sent (too large, say), and tells the program. What
+   * follows it is given out again.
+   */
   reject(seq: number, error: NamedMasterError): void {
     const at = this.#pending.findIndex((other) => other.seq === seq)
     const pending = this.#pending[at]
@@ -286,7 +299,7 @@ export class Replica {
   }
 
   #reaches(welcome: DownPayload<'welcome'>): boolean {
-    const from = welcome.by === 'snapshot' ? this.#snapshot?.version : this.#position?.version
+    const from = welcome.by === 'snapshot' ? this.#snapshot?.version : this.position?.version
     if (from === undefined) {
       if (welcome.by === 'commits') throw impossible('commits were sent to a replica that has no state')
       return false
@@ -297,11 +310,15 @@ export class Replica {
 
   #catchUp(welcome: DownPayload<'welcome'>, fresh: boolean): void {
     const first = this.#position === undefined
-    const { by, lastSeq } = welcome
-    const lost = by === 'snapshot' && lastSeq !== undefined ? this.#acknowledged.filter((seq) => seq > lastSeq) : []
-    if (by === 'snapshot') this.#acknowledged = []
+    const { by, lastSeq = 0 } = welcome
+    const forgotten = welcome.lastSeq === undefined
+    const lost = forgotten ? [] : this.#acknowledged.filter((seq) => seq > lastSeq)
+    this.#acknowledged = forgotten ? [] : this.#acknowledged.filter((seq) => seq <= lastSeq)
     this.#catchingUp = undefined
+    this.#trusted = true
     this.#rebuild((paths) => {
+      // Before the commits: what came after the welcome's position may answer more.
+      this.#lastSeq = lastSeq
       if (this.#snapshot !== undefined) {
         this.#tree.reset(this.#snapshot.state)
         this.#position = { term: welcome.position.term, version: this.#snapshot.version }
@@ -311,9 +328,9 @@ export class Replica {
       }
       this.#applyAhead(paths)
       this.#position = { term: welcome.position.term, version: this.version }
-      if (fresh && lastSeq === undefined) this.#forgotten()
-      this.#answered((pending) => pending.seq <= (lastSeq ?? 0))
-      this.#lastSeq = lastSeq ?? 0
+      if (fresh && forgotten) this.#forgotten()
+      for (const { seq } of this.#pending) if (seq <= lastSeq) this.#acknowledge(seq)
+      this.#answered((pending) => pending.seq <= lastSeq)
     })
     this.events.emit('caughtUp', { by, lost, first })
   }
@@ -329,9 +346,9 @@ export class Replica {
 
   #advance(): void {
     if (this.#ahead.length === 0 && this.#refusals.length === 0) return
-    if (this.#position === undefined) throw impossible('commits came before a welcome')
+    if (this.position === undefined) throw impossible('commits came before a welcome')
     const confirmed = this.#confirm()
-    const waiting = confirmed && this.#pending.some((pending) => pending.kind === 'mutate' && !pending.sent)
+    const waiting = confirmed && this.#pending.slice(this.#unsentFrom()).some(({ kind }) => kind === 'mutate')
     if (this.#ahead.length > 0 || this.#due().length > 0 || waiting) this.#rebuild((paths) => this.#applyAhead(paths))
     else this.#tellSettled()
   }
@@ -392,14 +409,13 @@ export class Replica {
       this.#moveTo(commit.version)
       for (const path of pathsOf(writes)) paths.add(path)
       const seq = commit.origin?.client === this.#client ? commit.origin?.seq : undefined
+      // The first of them as a rule: answers come in order.
+      const at = seq === undefined ? -1 : this.#pending.findIndex((pending) => pending.seq === seq)
       // A client's own mutates never conflict with each other: the later was made on the earlier.
-      if (this.#pending.find((pending) => pending.seq === seq)?.kind !== 'mutate') this.#markStale(writes)
-      if (seq === undefined) {
-        this.#observe(commit)
-      } else {
-        this.#answered((pending) => pending.seq === seq)
-        this.#acknowledge(seq)
-      }
+      if (this.#pending[at]?.kind !== 'mutate') this.#markStale(writes)
+      if (at !== -1) this.#pending.splice(at, 1)
+      if (seq === undefined) this.#observe(commit)
+      else this.#acknowledge(seq)
     }
   }
 
@@ -474,14 +490,16 @@ export class Replica {
     try {
       const change = this.#runMutator(pending.mutator)
       if (change.patch.length === 0) {
-        this.#answered((other) => other === pending)
+        change.undo()
+        // What only a guess made empty may yet have something to write.
+        if (!this.#guesses(pending, this.#pending.indexOf(pending))) this.#answered((other) => other === pending)
         return
       }
       const { patch, writes } = change
       Object.assign(pending, { patch, writes, base: this.version, stale: false, shown: change })
     } catch (error) {
       const message = messageOf(error, 'The mutator threw when it was run again')
-      this.#giveBack(pending, NamedMasterError.from(error, 'mutator-failed', message))
+      this.#giveBack(pending, new NamedMasterError('mutator-failed', message, { cause: error }))
     }
   }
 
@@ -513,6 +531,13 @@ export class Replica {
     }
   }
 
+  /** The index of the first change that is not on its way. */
+  #unsentFrom(): number {
+    let from = this.#pending.length
+    while (this.#pending[from - 1]?.sent === false) from--
+    return from
+  }
+
   /** Whether a mutate writes what an own emit before it only guessed. */
   #guesses(pending: PendingMutate, at: number): boolean {
     return this.#pending
@@ -529,7 +554,7 @@ export class Replica {
   }
 
   #acknowledge(seq: number): void {
-    this.#lastSeq = seq
+    this.#lastSeq = Math.max(this.#lastSeq, seq)
     this.#acknowledged.push(seq)
     if (this.#acknowledged.length > MAX_ACKNOWLEDGED_SEQS) this.#acknowledged.shift()
   }

@@ -155,14 +155,17 @@ export class Guest<S> {
     return sent
   }
 
-  /** The master takes what has been sent; refusals are on their way then. */
+  /** The master takes what has been sent; refusals are on their way then. What is held stays. */
   take(): Outcome[] {
-    return this.up.splice(0).map(({ command, payload, id, at }) => {
+    const changes = this.up.splice(0)
+    return changes.map(({ command, payload, id, at }, i) => {
+      if (this.up.length > 0) return { outcome: 'held' }
       const { authority } = this.host
       const outcome =
         command === 'emit'
           ? authority.emit(this.client, { ...payload, id, at })
           : authority.mutate(this.client, { ...payload, id, at })
+      if (outcome.outcome === 'held') this.up = changes.slice(i)
       if (outcome.outcome === 'refused') {
         const { code, message } = outcome
         this.tell({ command: 'refused', payload: { seq: payload.seq, version: authority.version, code, message } })
