@@ -17,7 +17,7 @@ import { checkEventName, Handlers, madeEvent, takePayload, type AnyHandler } fro
 import type { Handler, Microstore, Mutator, StoreListener } from '../store/microstore.js'
 import { Notifier } from '../store/store.js'
 import type { CallOptions } from './calls.js'
-import { Pursuit } from './pursuit.js'
+import { isAbsence, Pursuit } from './pursuit.js'
 import { Session } from './session.js'
 
 /** How long `disconnect` lets changes on their way be answered, in milliseconds. */
@@ -256,12 +256,14 @@ export class Slave<S = unknown> implements Microstore<S> {
       )
       this.#session = this.#newSession()
     }
+    const absent = this.#name === name && this.#lastError !== undefined && isAbsence(this.#lastError.code)
     this.#name = name
     const pursuit = new Pursuit({
       url: this.#url,
       name,
       session: this.#session,
       rtc: this.#options.rtc,
+      lookFirst: absent,
       clock: this.#clock,
       log: this.#log,
     })
