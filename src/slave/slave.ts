@@ -18,7 +18,7 @@ import type { Handler, Microstore, Mutator, StoreListener } from '../store/micro
 import { Notifier } from '../store/store.js'
 import type { CallOptions } from './calls.js'
 import { isAbsence, Pursuit } from './pursuit.js'
-import { Session } from './session.js'
+import { Session, unsettled } from './session.js'
 
 /** How long `disconnect` lets changes on their way be answered, in milliseconds. */
 const FAREWELL_MS = 2000
@@ -199,15 +199,19 @@ export class Slave<S = unknown> implements Microstore<S> {
     },
   }
 
-  /** Resolves when all that was changed so far is committed; rejects with the first refusal since it was last asked. */
+  /**
+   * Resolves when all that was changed so far is committed; rejects with the first refusal since it was last asked.
+   * @throws NamedMasterError `not-connected` when that waits for another `connect()`
+   */
   settled(): Promise<void> {
+    if (this.#pursuit === undefined && this.#session.replica.pending > 0) return Promise.reject(unsettled())
     return this.#session.settled()
   }
 
   /**
    * Calls a method that the master has exposed. At most once; it leaves when all earlier changes are answered.
    * @throws NamedMasterError `no-such-method`, `method-failed` or the method's own code, `timeout`, `aborted`,
-   * `unknown-outcome`, `not-connected`, `too-many`, `too-large`, `invalid-json`
+   * `unknown-outcome`, `closed`, `not-connected`, `too-many`, `too-large`, `invalid-json`
    */
   call(method: string, params?: unknown, options: CallOptions = {}): Promise<unknown> {
     if (this.#pursuit === undefined) {
@@ -276,6 +280,7 @@ export class Slave<S = unknown> implements Microstore<S> {
     pursuit.events.on('over', () => {
       this.#path = undefined
       this.#pursuit = undefined
+      this.#session.rest()
       this.#lastError = pursuit.lastError
       this.#setStatus('disconnected')
     })
