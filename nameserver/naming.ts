@@ -129,7 +129,7 @@ export function createNaming(table: Table<unknown>, post: Post, limits: Limits, 
       await whereabouts.watch(name, socket)
       const live = (await whereabouts.where(name)) !== undefined
       if (live) await whereabouts.unwatch(name, socket)
-      return { result: { live } }
+      return { result: { live, registered: live || (await names.known(name)) } }
     },
 
     async unwatch({ name }, { socket }) {

@@ -122,7 +122,8 @@ export const resultOf = {
   renew: v.object({ answer: v.picklist(['renewed', 'evicted']), claim: Counter }),
   stopServer: v.object({ answer: v.literal('stopped') }),
   connect: v.object({ introduction: Uuid, answer: Description, proof: v.exactOptional(Proof) }),
-  watch: v.object({ live: v.boolean() }),
+  /** `registered`: whether the name is anybody's, for who wants to know before making an offer. */
+  watch: v.object({ live: v.boolean(), registered: v.exactOptional(v.boolean()) }),
   unwatch: v.object({}),
   signal: v.object({}),
   opened: v.object({}),

@@ -2,7 +2,8 @@
  * From a name to an open channel: look-up, introduction and negotiation.
  *
  * Promises: one request to the name server a try, with the offer in it; after an answer of "not there" the connection made
- * for the offer is kept for the next try, so that an hour of absence costs one; every wait ends; a failure says what to do.
+ * for the offer is kept for the next try, so that an hour of absence costs one, and who begins anew looks first and makes
+ * none (a browser has 500 for a page's life); every wait ends; a failure says what to do.
  */
 import { systemClock, type Clock } from '../clock.js'
 import { NamedMasterError } from '../errors.js'
@@ -21,6 +22,8 @@ const MAX_EARLY_SIGNALS = 64
 
 export interface DiallerOptions {
   readonly rtc?: RtcEngine
+  /** The name was not there when it was last asked for: ask again before a connection is made for it. */
+  readonly lookFirst?: boolean
   readonly clock?: Clock
 }
 
@@ -28,6 +31,7 @@ export class Dialler {
   readonly #names: NameClient
   readonly #options: DiallerOptions
   readonly #clock: Clock
+  #lookFirst: boolean
   /** Offered, and never answered. */
   #spare: Connection | undefined
 
@@ -35,6 +39,7 @@ export class Dialler {
     this.#names = names
     this.#options = options
     this.#clock = options.clock ?? systemClock
+    this.#lookFirst = options.lookFirst ?? false
   }
 
   /**
@@ -43,6 +48,8 @@ export class Dialler {
    */
   async dial(name: string, signal: AbortSignal): Promise<Channel> {
     await this.#names.connect({ signal })
+    if (this.#lookFirst) await this.#look(name, signal)
+    this.#lookFirst = false
     const connection =
       this.#spare ?? Connection.offering(this.#options.rtc ?? (await loadRtc()), { clock: this.#clock })
     this.#spare = connection
@@ -59,6 +66,15 @@ export class Dialler {
     } finally {
       signals.stop()
     }
+  }
+
+  /** An answer, without an offer that somebody would have to be connected to. @throws no-such-master, master-offline */
+  async #look(name: string, signal: AbortSignal): Promise<void> {
+    const { live, registered } = await this.#names.request('watch', { name }, { signal })
+    if (live) return
+    throw registered === false
+      ? new NamedMasterError('no-such-master', `Nobody has registered "${name}": check the name`, { remote: true })
+      : new NamedMasterError('master-offline', `The master of "${name}" is not there now`, { remote: true })
   }
 
   async close(): Promise<void> {

@@ -6,7 +6,7 @@
  */
 import type { RtcEngine } from '#rtc'
 import type { Clock } from '../clock.js'
-import { NamedMasterError } from '../errors.js'
+import { NamedMasterError, type ErrorCode } from '../errors.js'
 import { Events } from '../events.js'
 import { createLink } from '../link/link.js'
 import type { Log } from '../log.js'
@@ -41,6 +41,8 @@ export interface PursuitOptions {
   readonly name: string
   readonly session: Session
   readonly rtc: RtcEngine | undefined
+  /** The name was not there when it was last pursued. */
+  readonly lookFirst: boolean
   readonly clock: Clock
   readonly log: Log
 }
@@ -61,13 +63,13 @@ export class Pursuit {
   readonly #over: Promise<void>
 
   constructor(options: PursuitOptions) {
-    const { url, clock, log, rtc } = options
+    const { url, clock, log, rtc, lookFirst } = options
     this.name = options.name
     this.#options = options
     this.#clock = clock
     this.#session = options.session
     this.#names = new NameClient(url, { log, clock })
-    this.#dialler = new Dialler(this.#names, { clock, ...(rtc === undefined ? {} : { rtc }) })
+    this.#dialler = new Dialler(this.#names, { clock, lookFirst, ...(rtc === undefined ? {} : { rtc }) })
     this.#over = this.#run()
   }
 
@@ -127,7 +129,7 @@ export class Pursuit {
   }
 
   async #pause({ code }: NamedMasterError, failures: number): Promise<void> {
-    const absent = code === 'no-such-master' || code === 'master-offline' || code === 'stopped'
+    const absent = isAbsence(code) || code === 'stopped'
     const backoff = Math.min(FIRST_PAUSE_MS * 2 ** (failures - 1), MAX_PAUSE_MS)
     const { signal } = this.#abort
     const name = this.name
@@ -171,6 +173,9 @@ export class Pursuit {
 /** What no further try would change. */
 const isFinal = ({ code }: NamedMasterError): boolean =>
   code === 'refused' || code === 'unsupported-version' || code === 'not-allowed'
+
+/** The name server's word that nobody is there. */
+export const isAbsence = (code: ErrorCode): boolean => code === 'no-such-master' || code === 'master-offline'
 
 const pageIsHidden = (): boolean => typeof document !== 'undefined' && document.visibilityState === 'hidden'
 

@@ -34,6 +34,8 @@ export interface SessionEvents {
   changed: ReplicaEvents['changed']
   caughtUp: ReplicaEvents['caughtUp']
   refused: ReplicaEvents['refused']
+  /** There is no pursuit of a link any more. */
+  rests: []
   /** The other end answered a heartbeat. */
   pulse: []
 }
@@ -136,7 +138,7 @@ export class Session {
     this.replica.volatile(event, this.replica.client)
   }
 
-  /** Resolves when all changed so far is answered; rejects with the first refusal since it was last asked. */
+  /** Resolves when all changed so far is answered; rejects with the first refusal since it was last asked, or when it rests. */
   settled(): Promise<void> {
     const target = this.replica.latestSeq
     return new Promise((resolve, reject) => {
@@ -147,12 +149,27 @@ export class Session {
         else reject(first.error)
       }
       if (this.replica.settledSeq >= target) return done()
-      const off = this.replica.events.on('settled', (seq) => {
-        if (seq < target) return
-        off()
-        done()
-      })
+      const over = (): void => {
+        for (const off of offs) off()
+      }
+      const offs = [
+        this.replica.events.on('settled', (seq) => {
+          if (seq < target) return
+          over()
+          done()
+        }),
+        this.events.on('rests', () => {
+          over()
+          reject(unsettled())
+        }),
+      ]
     })
+  }
+
+  /** No link will come until the program connects again: nobody waits for that. Changes stay, to be sent then. */
+  rest(): void {
+    this.calls.abandon(new NamedMasterError('closed', 'The slave disconnected before this call was answered'))
+    this.events.emit('rests')
   }
 
   /** Gives back whatever is not answered. */
@@ -253,6 +270,10 @@ export class Session {
     }
   }
 }
+
+/** What is changed waits for a connection that nobody is making. */
+export const unsettled = (): NamedMasterError =>
+  new NamedMasterError('not-connected', 'Not all changes are committed: connect() again, and they are sent')
 
 const fits = (text: string): boolean =>
   text.length * 3 <= MAX_UP_MESSAGE_BYTES || utf8Bytes(text) <= MAX_UP_MESSAGE_BYTES

@@ -18,8 +18,8 @@ import { checkEventName, Handlers, madeEvent, takePayload, type AnyHandler } fro
 import type { Handler, Microstore, Mutator, StoreListener } from '../store/microstore.js'
 import { Notifier } from '../store/store.js'
 import type { CallOptions } from './calls.js'
-import { Pursuit } from './pursuit.js'
-import { Session } from './session.js'
+import { isAbsence, Pursuit } from './pursuit.js'
+import { Session, unsettled } from './session.js'
 
 /** How long `disconnect` lets changes on their way be answered, in milliseconds. */
 const FAREWELL_MS = 2000
@@ -200,15 +200,19 @@ export class Slave<S = unknown> implements Microstore<S> {
     },
   }
 
-  /** Resolves when all that was changed so far is committed; rejects with the first refusal since it was last asked. */
+  /**
+   * Resolves when all that was changed so far is committed; rejects with the first refusal since it was last asked.
+   * @throws NamedMasterError `not-connected` when that waits for another `connect()`
+   */
   settled(): Promise<void> {
+    if (this.#pursuit === undefined && this.#session.replica.pending > 0) return Promise.reject(unsettled())
     return this.#session.settled()
   }
 
   /**
    * Calls a method that the master has exposed. At most once; it leaves when all earlier changes are answered.
    * @throws NamedMasterError `no-such-method`, `method-failed` or the method's own code, `timeout`, `aborted`,
-   * `unknown-outcome`, `not-connected`, `too-many`, `too-large`, `invalid-json`
+   * `unknown-outcome`, `closed`, `not-connected`, `too-many`, `too-large`, `invalid-json`
    */
   call(method: string, params?: unknown, options: CallOptions = {}): Promise<unknown> {
     if (this.#pursuit === undefined) {
@@ -257,12 +261,14 @@ export class Slave<S = unknown> implements Microstore<S> {
       )
       this.#session = this.#newSession()
     }
+    const absent = this.#name === name && this.#lastError !== undefined && isAbsence(this.#lastError.code)
     this.#name = name
     const pursuit = new Pursuit({
       url: this.#url,
       name,
       session: this.#session,
       rtc: this.#options.rtc,
+      lookFirst: absent,
       clock: this.#clock,
       log: this.#log,
     })
@@ -275,6 +281,7 @@ export class Slave<S = unknown> implements Microstore<S> {
     pursuit.events.on('over', () => {
       this.#path = undefined
       this.#pursuit = undefined
+      this.#session.rest()
       this.#lastError = pursuit.lastError
       this.#setStatus('disconnected')
     })

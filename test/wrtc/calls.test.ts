@@ -204,6 +204,20 @@ describe('calls over wrtc', () => {
     expect(gate.signal?.aborted).to.equal(true)
   })
 
+  it('end with their slave, whether they have left or not', async () => {
+    const gate = new Gate()
+    master.expose('slow', gate.method)
+    const [entered, outcome] = [gate.entered(), failure(slave.call('slow'))]
+    await entered
+    await slave.disconnect()
+    expect((await outcome).code).to.equal('closed')
+    const connecting = slave.connect('nobody', { wait: true })
+    const unsent = failure(slave.call('slow'))
+    await slave.disconnect()
+    expect(await connecting).to.equal(false)
+    expect((await unsent).code).to.equal('closed')
+  })
+
   it('are at most a thousand at once; one more is refused', async () => {
     const gate = new Gate()
     master.expose('slow', gate.method)

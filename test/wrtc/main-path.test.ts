@@ -228,6 +228,23 @@ describe('the main path over wrtc', function () {
     expect(await fromMaster).to.equal(5)
   })
 
+  it('rejects settled() when it disconnects with changes unanswered, and sends them when it is back', async () => {
+    const { store, master } = await setting.serve<Counter>('tally', { n: 0 })
+    const slave = await setting.connected<Counter>('tally')
+    const lost = hears(slave.events, 'status', (status) => status === 'reconnecting')
+    await master.stopServer()
+    await lost
+    add(slave)
+    const settled = failure(slave.settled())
+    await slave.disconnect()
+    expect((await settled).code).to.equal('not-connected')
+    expect((await failure(slave.settled())).code, 'asked afterwards').to.equal('not-connected')
+    await master.startServer('tally')
+    expect(await slave.connect('tally')).to.equal(true)
+    await slave.settled()
+    expect(store.getState()).to.deep.equal({ n: 1 })
+  })
+
   it('rejects settled() with what was refused, tells why, and undoes it', async () => {
     const { store } = await setting.serve<Counter>('tally', { n: 0 })
     store.on('add', (state, by: number) => {

@@ -95,20 +95,29 @@ describe('names over wrtc', () => {
       ['offline', 'master-offline'],
     ] as const) {
       it(`to an ${state} name is false after one request and one answer`, async () => {
-        if (state === 'offline') await (await setting.serve('garage', {})).master.close()
+        const known = setting.master(createStore({}))
+        if (state === 'offline') {
+          await known.startServer('garage')
+          await known.stopServer()
+        }
         const proxy = await proxied()
-        const slave = setting.slave({}, proxy.url)
-        expect(await slave.connect('garage')).to.equal(false)
-        expect(slave.lastError?.code).to.equal(code)
-        expect(slave.lastError?.remote).to.equal(true)
-        expect(slave.status).to.equal('disconnected')
-        const said = proxy.passed.filter(({ text }) => !text.includes('"welcome"'))
-        expect(said.map(({ from, text }) => `${from} ${/^4[23]/.exec(text)?.[0]}`)).to.deep.equal([
-          'client 42',
-          'server 43',
-        ])
-        expect(said[0]?.text).to.include('"connect"')
-        expect(await slave.connect('garage'), 'again').to.equal(false)
+        const { rtc, peers } = await recordingRtc()
+        const slave = setting.slave({ rtc }, proxy.url)
+        for (const command of ['connect', 'watch', 'watch']) {
+          expect(await slave.connect('garage')).to.equal(false)
+          expect(slave.lastError).to.include({ code, remote: true })
+          expect(slave.status).to.equal('disconnected')
+          const said = proxy.passed.splice(0).filter(({ text }) => !text.includes('"welcome"'))
+          expect(said.map(({ from, text }) => `${from} ${/^4[23]/.exec(text)?.[0]}`)).to.deep.equal([
+            'client 42',
+            'server 43',
+          ])
+          expect(said[0]?.text).to.include(`"command":"${command}"`)
+        }
+        expect(peers, 'RTCPeerConnections for three tries').to.have.length(1)
+        await known.startServer('garage')
+        expect(await slave.connect('garage'), 'once it is there').to.equal(true)
+        expect(known.slaves).to.have.length(1)
       })
     }
 
