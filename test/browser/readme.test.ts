@@ -23,7 +23,7 @@ const URL_IN_SAMPLES = 'http://localhost:8002'
 /** A program of the folder, and what it prints, line by line. */
 class Program {
   readonly #process: ChildProcess
-  readonly #lines: AsyncIterator<string>
+  readonly #lines: AsyncIterator<string, undefined>
   #errors = ''
 
   constructor(folder: string, args: readonly string[]) {
@@ -36,9 +36,9 @@ class Program {
   /** The next line that matches; rejects when it ends before. */
   async prints(pattern: RegExp): Promise<RegExpExecArray> {
     for (;;) {
-      const { done, value } = await this.#lines.next()
-      if (done === true) throw new Error(`It ended without ${pattern}:\n${this.#errors}`)
-      const match = pattern.exec(value)
+      const line = await this.#lines.next()
+      if (line.done === true) throw new Error(`It ended without ${pattern}:\n${this.#errors}`)
+      const match = pattern.exec(line.value)
       if (match !== null) return match
     }
   }
@@ -105,7 +105,7 @@ describe('the samples of the README', function () {
 
   describe('with a master', () => {
     let garage: Program
-    let browser: Browser
+    let browser: Browser | undefined
 
     before(async () => {
       await place('garage.mjs')
@@ -127,7 +127,7 @@ describe('the samples of the README', function () {
 
     after(async () => {
       await browser?.close()
-      expect(await garage?.end()).to.equal(0)
+      expect(await garage.end()).to.equal(0)
     })
 
     it('visitor.mjs changes the store, calls a method, and ends', async () => {
@@ -142,7 +142,7 @@ describe('the samples of the README', function () {
     it('page.html, opened from the disk, counts in two windows', async () => {
       await place('page.html')
       const open = async () => {
-        const page = await browser.newPage()
+        const page = await browser!.newPage()
         await page.goto(pathToFileURL(join(folder, 'page.html')).href)
         await page.locator('button:enabled').waitFor()
         return page
@@ -166,7 +166,7 @@ describe('the samples of the README', function () {
         outfile: 'app.bundle.js',
         logLevel: 'error',
       })
-      const page = await browser.newPage()
+      const page = await browser!.newPage()
       await page.setContent('<title>-</title>')
       await page.addScriptTag({ path: join(folder, 'app.bundle.js'), type: 'module' })
       await page.waitForFunction('document.title.startsWith("My garage: ")')

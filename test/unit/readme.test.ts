@@ -51,7 +51,7 @@ describe('README.md', () => {
       `\`${flagOf(key)}${row.value === undefined ? '' : ` ${row.value}`}\``,
       `\`${variableOf(key)}\``,
       `\`${key}\``,
-      row.default === undefined || typeof row.default === 'object' ? '' : `\`${String(row.default)}\``,
+      ['string', 'number', 'boolean'].includes(typeof row.default) ? `\`${row.default as string}\`` : '',
       row.description,
     ])
     expect(rows).to.deep.equal(expected)
