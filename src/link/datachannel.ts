@@ -68,6 +68,10 @@ export class Connection implements AsyncDisposable {
   }
 
   #watchPeer(peer: RTCPeerConnection): void {
+    // Nobody of ours opens a second one, and whoever does would have the engine keep what comes on it, unread.
+    peer.addEventListener('datachannel', () => {
+      void this.#close(new NamedMasterError('invalid-message', 'The other end opened a channel of its own.'))
+    })
     peer.addEventListener('icecandidate', ({ candidate }) => this.#localCandidate(candidate))
     peer.addEventListener('connectionstatechange', () => {
       if (peer.connectionState === 'failed' && !this.#native.closed) this.events.emit('failed')
@@ -102,6 +106,7 @@ export class Connection implements AsyncDisposable {
   async accept(answer: Description): Promise<void> {
     const offer = await this.description()
     return this.#negotiate(async (peer) => {
+      demandData(answer)
       if (peer.signalingState === 'stable') await peer.setLocalDescription(offer)
       await peer.setRemoteDescription(answer)
       await this.#addKept(peer)
@@ -111,6 +116,7 @@ export class Connection implements AsyncDisposable {
   /** Answers an offer, the first or one that restarts ICE. Rejects with `invalid-message` when it is none. */
   answer(offer: Description): Promise<Description> {
     return this.#negotiate(async (peer) => {
+      demandData(offer)
       await peer.setRemoteDescription(offer)
       await this.#addKept(peer)
       const answer = described(await peer.createAnswer())
@@ -260,6 +266,19 @@ function described({ type, sdp }: RTCSessionDescriptionInit | RTCLocalSessionDes
     )
   }
   return { type, sdp }
+}
+
+/**
+ * Exactly one section, of data. An engine makes a transport for each that is not bundled, with its threads and sockets:
+ * a stranger's offer of 40 KB, with 120 sections of video, was answered with 960 open files.
+ */
+function demandData({ sdp }: Description): void {
+  const sections = sdp.match(/^m=.*/gm) ?? []
+  if (sections.length === 1 && sections[0]?.startsWith('m=application ') === true) return
+  throw new NamedMasterError(
+    'invalid-message',
+    'The other end sent a session description that is not for one data channel: it must have one section, of data.',
+  )
 }
 
 /** One that this engine cannot use (another generation's, an address family it lacks) is no failure: others may do. */

@@ -1,0 +1,82 @@
+/** What a stranger may try before a master knows anything of it: descriptions and channels that no slave makes. */
+import { expect } from 'chai'
+import { existsSync, readdirSync } from 'node:fs'
+import { loadRtc, type RtcEngine } from '#rtc'
+import { NamedMasterError } from '#src/errors.js'
+import { Connection } from '#src/link/datachannel.js'
+import { nativeConnections } from '#src/link/native.js'
+import type { Candidate } from '#src/protocol/naming.js'
+
+/** Where the system counts them. */
+const openFiles = (): number => (existsSync('/proc/self/fd') ? readdirSync('/proc/self/fd').length : 0)
+
+describe('a connection with a stranger', () => {
+  let rtc: RtcEngine
+  let made: Connection[] = []
+  const keep = (connection: Connection): Connection => {
+    made.push(connection)
+    return connection
+  }
+  before(async () => {
+    rtc = await loadRtc()
+  })
+  afterEach(async () => {
+    await Promise.all(made.map((connection) => connection.close()))
+    made = []
+    await nativeConnections.idle()
+  })
+
+  it('answers no offer with other sections than the one of data, and opens nothing for it', async () => {
+    const { sdp } = await keep(Connection.offering(rtc)).description()
+    const [head = '', body = ''] = sdp.replace(/a=group:BUNDLE.*\r\n/, '').split('m=application ')
+    const transport = body.split('\r\n').filter((line) => /^a=(ice|fingerprint|setup)/.test(line))
+    const video = Array.from({ length: 100 }, (_, i) =>
+      [
+        'm=video 9 UDP/TLS/RTP/SAVPF 96',
+        'c=IN IP4 0.0.0.0',
+        `a=mid:${i}`,
+        ...transport,
+        'a=rtpmap:96 VP8/90000',
+        '',
+      ].join('\r\n'),
+    ).join('')
+    const before = openFiles()
+    for (const hostile of [head + video, sdp + video, sdp + `m=application ${body}`, head]) {
+      const master = keep(Connection.answering(rtc))
+      const outcome = await master.answer({ type: 'offer', sdp: hostile }).then(
+        () => 'answered',
+        (error: unknown) => (error as NamedMasterError).code,
+      )
+      expect(outcome).to.equal('invalid-message')
+    }
+    expect(openFiles() - before).to.be.lessThan(50)
+  })
+
+  it('ends when the other end opens a channel of its own', async () => {
+    const master = keep(Connection.answering(rtc))
+    const stranger = new rtc.RTCPeerConnection()
+    const early: Candidate[] = []
+    let described = false
+    master.events.on('candidate', (candidate) => {
+      if (described) void stranger.addIceCandidate(candidate)
+      else early.push(candidate)
+    })
+    stranger.addEventListener('icecandidate', ({ candidate }) => {
+      if (candidate !== null) master.addCandidate({ candidate: candidate.candidate, sdpMid: '0', sdpMLineIndex: 0 })
+    })
+    const channel = stranger.createDataChannel('named-master', { negotiated: true, id: 0 })
+    const opened = new Promise((resolve) => channel.addEventListener('open', resolve))
+    const closed = new Promise<NamedMasterError>((resolve) => void master.events.once('closed', resolve))
+    await stranger.setLocalDescription(await stranger.createOffer())
+    const answer = await master.answer({ type: 'offer', sdp: stranger.localDescription?.sdp ?? '' })
+    await stranger.setRemoteDescription(answer)
+    described = true
+    for (const candidate of early) await stranger.addIceCandidate(candidate)
+    await opened
+    const second = stranger.createDataChannel('mine')
+    expect((await closed).code).to.equal('invalid-message')
+    second.close()
+    channel.close()
+    stranger.close()
+  })
+})
