@@ -102,7 +102,9 @@ export class Replica {
   /** Where the confirmed state stands; undefined before the first welcome was reached. */
   #position: Position | undefined
   /** A welcome whose position is not reached: its commits wait in `#ahead`, nothing of it is shown. */
-  #catchingUp: { readonly welcome: DownPayload<'welcome'>; readonly fresh: boolean } | undefined
+  #catchingUp: DownPayload<'welcome'> | undefined
+  /** A welcome has said that the master does not know us; later ones, and later links, do not say it again. */
+  #unknownThere = false
   #snapshot: DownPayload<'snapshot'> | undefined
   #ahead: Commit[] = []
   /** Refusals whose version is not applied yet. */
@@ -205,7 +207,8 @@ export class Replica {
     for (const message of messages) {
       switch (message.command) {
         case 'welcome':
-          this.#catchingUp = { welcome: message.payload, fresh: this.#freshLink }
+          this.#catchingUp = message.payload
+          if (message.payload.lastSeq === undefined) this.#unknownThere = true
           this.#freshLink = false
           this.#client = message.payload.client
           this.#snapshot = undefined
@@ -223,7 +226,7 @@ export class Replica {
       }
     }
     if (this.#catchingUp === undefined) this.#advance()
-    else if (this.#reaches(this.#catchingUp.welcome)) this.#catchUp(this.#catchingUp.welcome, this.#catchingUp.fresh)
+    else if (this.#reaches(this.#catchingUp)) this.#catchUp(this.#catchingUp)
   }
 
   /** The confirmed state is not to be trusted: the next welcome brings another. */
@@ -292,7 +295,7 @@ export class Replica {
     return reached >= welcome.position.version
   }
 
-  #catchUp(welcome: DownPayload<'welcome'>, fresh: boolean): void {
+  #catchUp(welcome: DownPayload<'welcome'>): void {
     const first = this.#position === undefined
     const { by, lastSeq } = welcome
     const lost = by === 'snapshot' && lastSeq !== undefined ? this.#acknowledged.filter((seq) => seq > lastSeq) : []
@@ -306,17 +309,20 @@ export class Replica {
         this.#snapshot = undefined
         paths.add('')
       }
-      this.#applyAhead(paths)
-      this.#position = { term: welcome.position.term, version: this.version }
-      if (fresh && lastSeq === undefined) this.#forgotten()
-      this.#answered((pending) => pending.seq <= (lastSeq ?? 0))
+      // Before the commits: those after P may answer more of ours.
       this.#lastSeq = lastSeq ?? 0
+      // The snapshot may be older than what was heard before: after a reset, events are told from P on.
+      this.#applyAhead(paths, by === 'commits')
+      this.#position = { term: welcome.position.term, version: this.version }
+      if (this.#unknownThere) this.#forgotten()
+      this.#answered((pending) => pending.seq <= (lastSeq ?? 0))
     })
     this.events.emit('caughtUp', { by, lost, first })
   }
 
   /** The master does not know this client: what it may or may not have taken goes back to the program. */
   #forgotten(): void {
+    this.#unknownThere = false
     const error = new NamedMasterError(
       'unknown-outcome',
       'The master no longer knows this slave and may or may not have taken this change',
@@ -375,8 +381,8 @@ export class Replica {
     }
   }
 
-  /** Applies the commits that came to the confirmed state, and adds the paths they wrote. */
-  #applyAhead(paths: Set<string>): void {
+  /** Applies the commits that came to the confirmed state, and adds the paths they wrote; tells handlers of others' events. */
+  #applyAhead(paths: Set<string>, telling = true): void {
     for (const commit of this.#ahead.splice(0)) {
       if (commit.version <= this.version) continue
       if (commit.version !== this.version + 1) throw impossible(`version ${commit.version} came after ${this.version}`)
@@ -392,7 +398,7 @@ export class Replica {
       // A client's own mutates never conflict with each other: the later was made on the earlier.
       if (this.#pending.find((pending) => pending.seq === seq)?.kind !== 'mutate') this.#markStale(writes)
       if (seq === undefined) {
-        this.#observe(commit)
+        if (telling) this.#observe(commit)
       } else {
         this.#answered((pending) => pending.seq === seq)
         this.#acknowledge(seq)
