@@ -58,6 +58,8 @@ export class Sessions {
   /** By the hash of their secret, least recently seen first. */
   readonly #clients = new Map<string, Client>()
   #lastClient = 0
+  /** Clients that may not know yet that they are new here, with the session their welcome named. */
+  readonly #unheard = new WeakMap<Client, string>()
   readonly #sessions = new Map<Client, { readonly session: Session; expiry: unknown }>()
   /** Sessions with changes that wait for the authority's reservation to end. */
   readonly #holding = new Set<Session>()
@@ -114,7 +116,7 @@ export class Sessions {
     this.#sessions.set(client, entry)
     this.#clock.clearTimeout(entry.expiry)
     const joins = entry.session.link === undefined
-    entry.session.attach(link, hello, before !== undefined)
+    entry.session.attach(link, hello, this.#knows(client, entry.session, hello, before === undefined))
     if (joins) this.events.emit('joined', { client: client.client })
   }
 
@@ -140,6 +142,18 @@ export class Sessions {
   async close(): Promise<void> {
     await this.#publication.close()
     this.#authority.close()
+  }
+
+  /**
+   * Whether the client knows that it is known. That it is new must be heard: it would else repeat what it sent to an
+   * earlier life of this master. So it is told again until its hello, or a change of its, shows that it was welcomed.
+   */
+  #knows(client: Client, session: Session, hello: UpPayload<'hello'>, isNew: boolean): boolean {
+    const welcomedIn = this.#unheard.get(client)
+    const unheard = isNew || (welcomedIn !== undefined && hello.session !== welcomedIn && client.lastSeq === 0)
+    if (unheard) this.#unheard.set(client, session.id)
+    else this.#unheard.delete(client)
+    return !unheard
   }
 
   #forgetClients(): void {

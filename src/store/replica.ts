@@ -104,7 +104,9 @@ export class Replica {
   /** False once a commit did not fit: then the next welcome has to bring another state. */
   #trusted = true
   /** A welcome whose position is not reached: its commits wait in `#ahead`, nothing of it is shown. */
-  #catchingUp: { readonly welcome: DownPayload<'welcome'>; readonly fresh: boolean } | undefined
+  #catchingUp: DownPayload<'welcome'> | undefined
+  /** A welcome has said that the master does not know us; later ones, and later links, do not say it again. */
+  #unknownThere = false
   #snapshot: DownPayload<'snapshot'> | undefined
   #ahead: Commit[] = []
   /** Refusals whose version is not applied yet. */
@@ -215,7 +217,8 @@ export class Replica {
     for (const message of messages) {
       switch (message.command) {
         case 'welcome':
-          this.#catchingUp = { welcome: message.payload, fresh: this.#freshLink }
+          this.#catchingUp = message.payload
+          if (message.payload.lastSeq === undefined) this.#unknownThere = true
           this.#freshLink = false
           this.#client = message.payload.client
           this.#snapshot = undefined
@@ -233,7 +236,7 @@ export class Replica {
       }
     }
     if (this.#catchingUp === undefined) this.#advance()
-    else if (this.#reaches(this.#catchingUp.welcome)) this.#catchUp(this.#catchingUp.welcome, this.#catchingUp.fresh)
+    else if (this.#reaches(this.#catchingUp)) this.#catchUp(this.#catchingUp)
   }
 
   /** The confirmed state is not to be trusted: the next welcome brings another. Until then it is shown. */
@@ -308,7 +311,7 @@ export class Replica {
     return reached >= welcome.position.version
   }
 
-  #catchUp(welcome: DownPayload<'welcome'>, fresh: boolean): void {
+  #catchUp(welcome: DownPayload<'welcome'>): void {
     const first = this.#position === undefined
     const { by, lastSeq = 0 } = welcome
     const forgotten = welcome.lastSeq === undefined
@@ -326,9 +329,10 @@ export class Replica {
         this.#snapshot = undefined
         paths.add('')
       }
-      this.#applyAhead(paths)
+      // The snapshot may be older than what was heard before: after a reset, events are told from P on.
+      this.#applyAhead(paths, by === 'commits')
       this.#position = { term: welcome.position.term, version: this.version }
-      if (fresh && forgotten) this.#forgotten()
+      if (this.#unknownThere) this.#forgotten()
       for (const { seq } of this.#pending) if (seq <= lastSeq) this.#acknowledge(seq)
       this.#answered((pending) => pending.seq <= lastSeq)
     })
@@ -337,6 +341,7 @@ export class Replica {
 
   /** The master does not know this client: what it may or may not have taken goes back to the program. */
   #forgotten(): void {
+    this.#unknownThere = false
     const error = new NamedMasterError(
       'unknown-outcome',
       'The master no longer knows this slave and may or may not have taken this change',
@@ -395,8 +400,8 @@ export class Replica {
     }
   }
 
-  /** Applies the commits that came to the confirmed state, and adds the paths they wrote. */
-  #applyAhead(paths: Set<string>): void {
+  /** Applies the commits that came to the confirmed state, and adds the paths they wrote; tells handlers of others' events. */
+  #applyAhead(paths: Set<string>, telling = true): void {
     for (const commit of this.#ahead.splice(0)) {
       if (commit.version <= this.version) continue
       if (commit.version !== this.version + 1) throw impossible(`version ${commit.version} came after ${this.version}`)
@@ -414,8 +419,8 @@ export class Replica {
       // A client's own mutates never conflict with each other: the later was made on the earlier.
       if (this.#pending[at]?.kind !== 'mutate') this.#markStale(writes)
       if (at !== -1) this.#pending.splice(at, 1)
-      if (seq === undefined) this.#observe(commit)
-      else this.#acknowledge(seq)
+      if (seq !== undefined) this.#acknowledge(seq)
+      else if (telling) this.#observe(commit)
     }
   }
 

@@ -25,7 +25,7 @@ export interface Change {
   readonly writes: Writes
   /**
    * Takes it back. Only the latest change that still stands may be taken back (a stack), and only until the tree is
-   * pinned or reset.
+   * pinned or reset. Where the patch is empty there is nothing to take back, at any time.
    * @throws TypeError otherwise
    */
   undo(): void
@@ -150,7 +150,8 @@ class JsonTree implements Tree {
         ledger.settle(left, this.#freeze)
         end()
         this.#value = ledger.root
-        return { patch, writes, undo: this.#undoer(ledger) }
+        // What changed nothing does not stand: it may be forgotten without being taken back.
+        return { patch, writes, undo: patch.length === 0 ? () => {} : this.#undoer(ledger) }
       },
       rollback: () => {
         demand()
