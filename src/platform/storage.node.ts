@@ -1,5 +1,5 @@
 /**
- * Opens and closes the name server's database: one Level in `<data>/db`, and beside it `holder.json`, which says who
+ * Opens and closes a database, a name server's or a master's: one Level in `<data>/db`, and beside it `holder.json`, which says who
  * has it open. Promises `storage-locked` with the holder's process id for a second process, `storage-failed` for
  * everything else that goes wrong; what the database holds is the business of others.
  */

@@ -90,7 +90,10 @@ export class Pursuit {
         const link = await this.#open()
         this.persistent = true
         failures = 0
-        const closed = new Promise<NamedMasterError>((resolve) => void link.events.once('close', resolve))
+        // It may be closed already, in the turn in which the state came: then nobody would tell.
+        const closed = link.open
+          ? new Promise<NamedMasterError>((resolve) => void link.events.once('close', resolve))
+          : new NamedMasterError('closed', 'The connection was closed as soon as it was there; connect again.')
         this.events.emit('reached')
         this.lastError = await closed
         if (!signal.aborted && !isFinal(this.lastError)) this.events.emit('lost')
