@@ -55,6 +55,7 @@ describe('the main path in Chromium', function () {
   let site: Site
   let store: Microstore<State>
   let master: Master
+  let running: Master | undefined
   let context: BrowserContext
   let visits: Visit[]
 
@@ -72,8 +73,8 @@ describe('the main path in Chromium', function () {
     ;[browser, site] = await Promise.all([launchChromium(), Site.open(pages, POLICIES, journal.log)])
   })
   after(async () => {
-    await browser?.close()
-    await site?.close()
+    await browser.close()
+    await site.close()
   })
 
   beforeEach(async () => {
@@ -93,8 +94,8 @@ describe('the main path in Chromium', function () {
 
   /** Another master of the same store. */
   async function restart(options: Partial<MasterOptions> = {}): Promise<void> {
-    await master?.close()
-    master = new Master(site.nameServer.url, { log: journal.log, key: KEY, ...options, store })
+    await running?.close()
+    running = master = new Master(site.nameServer.url, { log: journal.log, key: KEY, ...options, store })
     await master.startServer('garage')
   }
 
@@ -147,7 +148,9 @@ describe('the main path in Chromium', function () {
     master.expose('sum', ({ a, b }: { a: number; b: number }) => a + b)
     const page = await open()
     expect(await page.evaluate(() => window.slave.call('sum', { a: 1, b: 2 }))).to.equal(3)
-    const code = await page.evaluate(() => window.slave.call('toString').catch((error: { code: string }) => error.code))
+    const code = await page.evaluate(() =>
+      window.slave.call('toString').catch((error: unknown) => (error as { code: string }).code),
+    )
     expect(code).to.equal('no-such-method')
   })
 

@@ -59,7 +59,7 @@ export class RawSlave {
     return raw
   }
 
-  get open(): boolean {
+  isOpen(): boolean {
     return this.#channel.readyState === 'open'
   }
 
@@ -76,24 +76,22 @@ export class RawSlave {
   /** One message of any size in binary frames; `end` false leaves it unfinished. Stops when the other end has closed. */
   async pieces(text: string, end = true): Promise<void> {
     const bytes = new TextEncoder().encode(text)
-    for (let at = 0; at < bytes.length && this.open; at += PIECE_BYTES) {
+    for (let at = 0; at < bytes.length && this.isOpen(); at += PIECE_BYTES) {
       const last = end && at + PIECE_BYTES >= bytes.length
       const piece = bytes.subarray(at, at + PIECE_BYTES)
       this.frame(new Uint8Array([LANE_ORDERED | (last ? LAST_PIECE : 0), ...piece]))
       // The engine's own buffer is small, and a reader may close in the middle.
-      while (this.open && this.#channel.bufferedAmount > 1024 * 1024)
+      while (this.isOpen() && this.#channel.bufferedAmount > 1024 * 1024)
         await new Promise((resolve) => setImmediate(resolve))
     }
   }
 
-  /** Says a proper hello, and resolves with the welcome once the state it speaks of is here. */
-  async hello(changes: Readonly<Record<string, unknown>> = {}): Promise<Said['payload']> {
+  /** Says a proper hello, as a client of its own; resolves when the state is here. */
+  async hello(): Promise<void> {
     const secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('base64url')
-    const payload = { versions: { oldest: 1, newest: 1 }, secret, calls: [], encodings: ['json'], ...changes }
+    const payload = { versions: { oldest: 1, newest: 1 }, secret, calls: [], encodings: ['json'] }
     this.say(envelope('hello', payload))
-    const { payload: welcome } = await this.hears('welcome')
     await this.hears('snapshot')
-    return welcome
   }
 
   /** The first message of that command (and that `wanted` takes), which has come or comes; rejects when the channel closes. */
@@ -101,7 +99,7 @@ export class RawSlave {
     for (;;) {
       const said = this.heard.find((message) => message.command === command && wanted(message.payload))
       if (said !== undefined) return said
-      if (!this.open) throw new Error(`The channel closed before a ${command} came`)
+      if (!this.isOpen()) throw new Error(`The channel closed before a ${command} came`)
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
     }
   }
@@ -172,9 +170,12 @@ export class RawSlave {
 
   #hear(message: Said): void {
     // Answered as any living end would, so that nothing here ends for being silent.
-    if (message.command === 'ping') return this.say({ ...envelope('pong', {}), uuid: message.uuid })
-    this.heard.push(message)
-    this.#look()
+    if (message.command === 'ping') {
+      this.say({ ...envelope('pong', {}), uuid: message.uuid })
+    } else {
+      this.heard.push(message)
+      this.#look()
+    }
   }
 
   #look(): void {

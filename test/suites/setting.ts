@@ -24,7 +24,7 @@ export class Journal {
 export class Setting {
   readonly journal = new Journal()
   readonly #folders: string[] = []
-  readonly #closing: (() => Promise<unknown>)[] = []
+  readonly #closing: (() => unknown)[] = []
   nameServer!: NameServer
 
   get url(): string {
@@ -79,7 +79,7 @@ export class Setting {
   }
 
   /** What is to be closed after the test, the latest first. */
-  onClose(close: () => Promise<unknown>): void {
+  onClose(close: () => unknown): void {
     this.#closing.unshift(close)
   }
 

@@ -52,7 +52,10 @@ export class SocketProxy {
     }
     const pass = (from: Passing['from'], to: WebSocket) => (data: unknown) => {
       const passing = { from, text: String(data) }
-      if (this.cut(passing)) return end()
+      if (this.cut(passing)) {
+        end()
+        return
+      }
       if (/^4[23]/.test(passing.text)) this.passed.push(passing)
       to.send(passing.text)
     }

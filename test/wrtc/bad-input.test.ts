@@ -140,7 +140,8 @@ describe('bad input over wrtc', function () {
 
     it('more than 64 KiB ends the link with too-large, in messages that say nothing', async () => {
       const nothing = Array.from({ length: 100 }, () => envelope('pong', {}))
-      for (let sent = 0; sent <= STRANGER_BYTES && raw.open; sent += JSON.stringify(nothing).length) raw.say(...nothing)
+      for (let sent = 0; sent <= STRANGER_BYTES && raw.isOpen(); sent += JSON.stringify(nothing).length)
+        raw.say(...nothing)
       await endsWith('too-large')
     })
   })

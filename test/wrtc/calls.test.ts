@@ -63,7 +63,7 @@ describe('calls over wrtc', () => {
   afterEach(() => setting.close())
 
   it('answer with what the method returned or resolved to, and tell it who calls', async () => {
-    master.expose('who', async (params: unknown, info) => ({ params, client: info.slave.client }))
+    master.expose('who', (params: unknown, info) => Promise.resolve({ params, client: info.slave.client }))
     master.expose('nothing', () => undefined)
     expect(await slave.call('sum', { a: 1, b: 2 })).to.equal(3)
     expect(await slave.call('who', [1, 'x'])).to.deep.equal({ params: [1, 'x'], client: slave.client })
@@ -104,9 +104,7 @@ describe('calls over wrtc', () => {
     master.expose('fails', () => {
       throw new Error('The till is closed')
     })
-    master.expose('coded', async () => {
-      throw new NamedMasterError('not-allowed', 'Only for staff')
-    })
+    master.expose('coded', () => Promise.reject(new NamedMasterError('not-allowed', 'Only for staff')))
     master.expose('odd', () => Promise.reject(new Error('')))
     const error = await failure(slave.call('fails'))
     expect(error).to.include({ code: 'method-failed', message: 'The till is closed', remote: true })

@@ -4,6 +4,7 @@
  */
 import { expect } from 'chai'
 import type { Microstore, Slave } from 'named-master'
+import { envelope, RawSlave } from '../suites/raw-slave.js'
 import { failure, hears, Setting, shows } from '../suites/setting.js'
 
 interface Sheet {
@@ -210,6 +211,30 @@ describe('changes that meet, over wrtc', () => {
     one.emit('tick')
     expect(seen).to.equal('store-busy')
     await one.settled()
+  })
+
+  it('a slave that has lost four times in a row: others wait until it is through', async () => {
+    const raw = await RawSlave.dial(setting.url, 'sheet')
+    setting.onClose(() => raw.close())
+    await raw.hello()
+    const stale = await raw.caughtUp(1)
+    store.mutate((sheet) => ({ ...sheet, n: 10 }))
+    const patch = [{ op: 'replace', path: '/n', value: 1000 }]
+    for (let seq = 1; seq <= 4; seq++) {
+      raw.say(envelope('mutate', { seq, prev: 0, base: stale, patch }))
+      expect((await raw.hears('refused', (refused) => refused.seq === seq)).payload.code).to.equal('conflict')
+    }
+    const arrived = new Promise<void>((resolve) => store.on('arrived', () => resolve()))
+    one.mutate((sheet) => ({ ...sheet, n: sheet.n + 1 }))
+    two.mutate((sheet) => ({ ...sheet, done: true }))
+    await two.settled()
+    // Sent after its mutate: when this is there, so is that, and waits.
+    queueMicrotask(() => one.volatile.emit('arrived'))
+    await arrived
+    expect(store.getState()).to.include({ n: 10, done: true })
+    raw.say(envelope('mutate', { seq: 5, prev: 0, base: await raw.caughtUp(2), patch }))
+    await Promise.all([raw.taken(5), one.settled()])
+    expect(store.getState().n).to.equal(1001)
   })
 
   it('a master that stops with changes on their way: each is there once when it is back', async () => {

@@ -19,13 +19,11 @@ const addAll = async (slave: Slave<Counter>): Promise<void> => {
 }
 
 /** Resolves with the next message that a child sends its parent; rejects when it ends instead. */
-const said = async (child: ChildProcess): Promise<unknown> => {
-  const [what]: unknown[] = await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(([code]) => Promise.reject(new Error(`The child ended with ${String(code)}`))),
-  ])
-  return what
-}
+const said = (child: ChildProcess): Promise<unknown> =>
+  new Promise((resolve, reject) => {
+    child.once('message', resolve)
+    child.once('exit', (code) => reject(new Error(`The child ended with ${String(code)}`)))
+  })
 
 describe('the main path over wrtc', function () {
   this.timeout(60_000)
@@ -48,7 +46,7 @@ describe('the main path over wrtc', function () {
   it('lets nine fast slaves finish while a tenth does not read, and takes its changes afterwards', async () => {
     const { store, master } = await setting.serve<Counter>('tally', { n: 0 })
     const slow = fork(COUNTING_SLAVE, [setting.url, 'tally', String(MUTATIONS)])
-    setting.onClose(async () => {
+    setting.onClose(() => {
       if (slow.exitCode === null) slow.kill('SIGKILL')
     })
     expect(await said(slow)).to.equal('connected')

@@ -124,7 +124,7 @@ describe('names over wrtc', () => {
     it('costs one RTCPeerConnection however often the name is not there', async () => {
       const { rtc, peers } = await recordingRtc()
       const tries = await rawMaster(setting.url, 'garage')
-      setting.onClose(tries.close)
+      setting.onClose(() => tries.close())
       const slave = setting.slave({ rtc })
       const connecting = slave.connect('garage', { wait: true })
       // Each time the name comes up the slave tries, and is told that the master is not there after all.
@@ -278,7 +278,7 @@ describe('names over wrtc', () => {
 })
 
 /** Somebody who claims a name and is never there for an introduction. */
-async function rawMaster(url: string, name: string): Promise<{ refuseOne(): Promise<void>; close(): Promise<void> }> {
+async function rawMaster(url: string, name: string): Promise<{ refuseOne(): Promise<void>; close(): void }> {
   const socket = io(url, { path: SOCKET_PATH, transports: ['websocket'] })
   const envelope = (command: string, payload: unknown, uuid = v7()) => ({
     command,
@@ -309,7 +309,7 @@ async function rawMaster(url: string, name: string): Promise<{ refuseOne(): Prom
       await ask('startServer', { name, key, attempt: newSecret() })
       await one
     },
-    async close() {
+    close() {
       socket.close()
     },
   }
