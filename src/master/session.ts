@@ -137,7 +137,7 @@ export class Session {
       link.send(envelope('welcome', welcome))
       if (snapshot !== undefined) link.send(snapshot.text as Encoded<Down>)
       this.#cursor = snapshot === undefined ? (position?.version ?? version) : snapshot.version
-      this.#calls.resend(calls)
+      this.#calls.welcomed(calls)
       this.pump()
     })
   }
