@@ -20,4 +20,28 @@ describe('sessions with a hostile slave', () => {
     expect(runs).to.equal(1)
     expect(slave.all('answer')).to.have.length(1)
   })
+
+  it('send on no more of its volatile events than leaves room for the commits of others', async () => {
+    const clock = new ManualClock()
+    const { store, join } = sessionsOf({ n: 0 }, clock)
+    let ran = 0
+    store.on('shout', () => void ran++)
+    const [hostile, other] = [await join(), await join()]
+    const shout = async (times: number, payload: string) => {
+      for (let i = 0; i < times; i++) hostile.say('volatile', { event: 'shout', payload })
+      await clock.advance(0)
+    }
+    await shout(2000, 'x')
+    expect(other.all('volatile').length).to.equal(512)
+    expect(ran).to.equal(512)
+    await shout(1, 'x'.repeat(1_000_000))
+    expect(other.all('volatile').length).to.equal(512)
+    await clock.advance(1000)
+    await shout(2000, 'x')
+    expect(other.all('volatile').length).to.equal(768)
+    store.mutate((state) => ({ ...(state as object), n: 1 }))
+    await clock.advance(0)
+    expect(other.all('commit')).to.have.length(1)
+    expect(hostile.open).to.equal(true)
+  })
 })
