@@ -77,6 +77,12 @@ const ROOM_UNITS = 1024 * 1024
 /** Units waiting in the urgent lane above which pings go unanswered: who sends them does not read the answers. */
 const MAX_PONG_BACKLOG_UNITS = 64 * 1024
 
+/**
+ * Units waiting in the urgent lane above which the other end counts as one that does not read: a thousand answers of 64 Ki
+ * characters, which is all that an honest one can be owed. Refusals and answers are asked for by messages much smaller.
+ */
+const MAX_URGENT_UNITS = 1000 * 64 * 1024
+
 /** Between two looks at a buffer that drains, in milliseconds; twice as long after each look that saw no progress, up to ... */
 const POLL_MS = 1
 /** ... this: a stalled link costs next to nothing, and one that goes on is noticed at once. */
@@ -153,6 +159,8 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
   send(message: Out | Encoded<Out>, lane: Lane = 'ordered'): void {
     if (!this.open) return
     this.#writer.push(typeof message === 'string' ? message : encode(message), lane)
+    if (this.#writer.waiting('urgent') > MAX_URGENT_UNITS)
+      return this.#fail('too-slow', 'it does not read what it is sent')
     if (!this.hasRoom) this.#full = true
     this.#pumpSoon()
   }

@@ -51,9 +51,16 @@ export class Methods {
   }
 }
 
+interface OpenCall {
+  readonly abort: AbortController
+  answer: Answer | undefined
+  /** It was answered since the latest welcome. A link loses nothing, so until the next one a repeat needs no answer. */
+  told: boolean
+}
+
 /** The calls of one session. */
 export class Calls {
-  readonly #open = new Map<number, { readonly abort: AbortController; answer: Answer | undefined }>()
+  readonly #open = new Map<number, OpenCall>()
   readonly #methods: Methods
   readonly #client: number
   readonly #send: (answer: Answer) => void
@@ -70,21 +77,21 @@ export class Calls {
     if (call < this.#lowest) return
     const known = this.#open.get(call)
     if (known !== undefined) {
-      if (known.answer !== undefined) this.#send(known.answer)
+      this.#tell(known)
       return
     }
     if (this.#open.size >= MAX_OPEN_CALLS) {
       this.#send({ call, error: { code: 'too-many', message: `At most ${MAX_OPEN_CALLS} calls may be open at once` } })
       return
     }
-    const opened = { abort: new AbortController(), answer: undefined as Answer | undefined }
+    const opened: OpenCall = { abort: new AbortController(), answer: undefined, told: false }
     this.#open.set(call, opened)
     void this.#run(call, method, params, opened.abort.signal).then((answer) => {
       if (this.#open.get(call) !== opened) return
       opened.answer = answer
       // Nobody waits for it any more.
       if (call < this.#lowest) this.#open.delete(call)
-      else this.#send(answer)
+      else this.#tell(opened)
     })
   }
 
@@ -103,10 +110,13 @@ export class Calls {
   resume(asked: readonly number[]): number[] {
     return asked.filter((call) => this.#open.has(call))
   }
-  resend(calls: readonly number[]): void {
+
+  /** A welcome has left: what was answered before may not have arrived, and goes out once more if it is asked for. */
+  welcomed(calls: readonly number[]): void {
+    for (const opened of this.#open.values()) opened.told = false
     for (const call of calls) {
-      const answer = this.#open.get(call)?.answer
-      if (answer !== undefined) this.#send(answer)
+      const opened = this.#open.get(call)
+      if (opened !== undefined) this.#tell(opened)
     }
   }
 
@@ -114,6 +124,12 @@ export class Calls {
   end(): void {
     for (const call of this.#open.keys()) this.cancel(call)
     this.#open.clear()
+  }
+
+  #tell(opened: OpenCall): void {
+    if (opened.answer === undefined || opened.told) return
+    opened.told = true
+    this.#send(opened.answer)
   }
 
   async #run(call: number, name: string, params: JsonValue | undefined, signal: AbortSignal): Promise<Answer> {

@@ -20,6 +20,15 @@ const MAX_HELD_CHANGES = 10_000
 /** Answers above this many characters travel in the bulk lane, so that they delay no commit. */
 const BULK_CHARACTERS = 64 * 1024
 
+/**
+ * Characters of volatile events that one slave may have sent on in a second, and at most saved up: a cursor at 60 frames a
+ * second needs a third of it. More would take the room in everybody's links that commits need, so it is dropped.
+ */
+const VOLATILE_CHARACTERS_PER_SECOND = 256 * 1024
+const MAX_VOLATILE_CHARACTERS = 2 * VOLATILE_CHARACTERS_PER_SECOND
+/** What the smallest one counts as: to be sent on to a thousand slaves costs more than its characters. */
+const LEAST_VOLATILE_CHARACTERS = 1024
+
 /** What a session needs of its master. */
 export interface SessionHost {
   readonly term: string
@@ -48,6 +57,8 @@ export class Session {
   /** The version of the latest commit given to the link; undefined while a welcome waits to be written. */
   #cursor: number | undefined
   #held: Change[] = []
+  #volatileLeft = MAX_VOLATILE_CHARACTERS
+  #volatileAt = 0
 
   constructor(id: string, client: Client, host: SessionHost) {
     this.id = id
@@ -88,6 +99,17 @@ export class Session {
       link.send(entry.text as Encoded<Down>)
       this.#cursor++
     }
+  }
+
+  /** Whether a volatile event of this slave, so many characters long, may be sent on. `now` in milliseconds. */
+  mayForward(characters: number, now: number): boolean {
+    const earned = ((now - this.#volatileAt) / 1000) * VOLATILE_CHARACTERS_PER_SECOND
+    this.#volatileLeft = Math.min(MAX_VOLATILE_CHARACTERS, this.#volatileLeft + earned)
+    this.#volatileAt = now
+    const cost = Math.max(LEAST_VOLATILE_CHARACTERS, characters)
+    if (cost > this.#volatileLeft) return false
+    this.#volatileLeft -= cost
+    return true
   }
 
   /** A volatile event is for those who keep up. */
@@ -137,7 +159,7 @@ export class Session {
       link.send(envelope('welcome', welcome))
       if (snapshot !== undefined) link.send(snapshot.text as Encoded<Down>)
       this.#cursor = snapshot === undefined ? (position?.version ?? version) : snapshot.version
-      this.#calls.resend(calls)
+      this.#calls.welcomed(calls)
       this.pump()
     })
   }

@@ -10,7 +10,7 @@ import { v7 } from 'uuid'
 import type { Clock } from '../clock.js'
 import type { ErrorCode } from '../errors.js'
 import { Events } from '../events.js'
-import { encode } from '../link/link.js'
+import { encode, type Encoded } from '../link/link.js'
 import type { Log } from '../log.js'
 import { envelope } from '../protocol/envelope.js'
 import type { CommittedEvent, Down, Up, UpPayload } from '../protocol/replication.js'
@@ -74,7 +74,7 @@ export class Sessions {
       now: () => clock.now(),
       admit: () => this.#publication.admit(),
       committed: (entry) => this.#publication.commit(entry),
-      volatile: (event) => this.#forward(event, undefined),
+      volatile: (event) => this.#forward(encodeVolatile(event, {}), undefined),
     })
     this.#publication = new Publication(core, this.#authority, {
       append,
@@ -175,14 +175,14 @@ export class Sessions {
 
   #volatileFrom(from: Session, { uuid, timestamp, payload }: Extract<Up, { command: 'volatile' }>): void {
     const event: CommittedEvent = { ...payload, id: uuid, at: timestamp }
-    this.#core.volatile(event, { client: from.client.client })
-    this.#forward(event, from)
+    const { client } = from.client
+    const text = encodeVolatile(event, { client })
+    if (!from.mayForward(text.length, this.#clock.now())) return
+    this.#core.volatile(event, { client })
+    this.#forward(text, from)
   }
 
-  #forward({ event, payload, id, at }: CommittedEvent, from: Session | undefined): void {
-    const client = from === undefined ? {} : { client: from.client.client }
-    const body = { event, ...(payload === undefined ? {} : { payload }), ...client }
-    const text = encode<Down>(envelope('volatile', body, id, at))
+  #forward(text: Encoded<Down>, from: Session | undefined): void {
     for (const { session } of this.#sessions.values()) if (session !== from) session.volatile(text)
   }
 
@@ -205,3 +205,9 @@ export class Sessions {
     for (const session of sessions) session.retryHeld()
   }
 }
+
+const encodeVolatile = (
+  { event, payload, id, at }: CommittedEvent,
+  from: { readonly client?: number },
+): Encoded<Down> =>
+  encode<Down>(envelope('volatile', { event, ...(payload === undefined ? {} : { payload }), ...from }, id, at))

@@ -57,6 +57,8 @@ export class Ledger {
   readonly fresh = new Map<Container, Container | undefined>()
   readonly objectRecords = new Map<JsonObject, ObjectRecord>()
   readonly arrayRecords = new Map<JsonValue[], ArrayRecord>()
+  /** Elements that a patch has moved to make room or to close a gap. */
+  moved = 0
   readonly #owned: Owned
   readonly #before: JsonValue | undefined
 

@@ -35,11 +35,11 @@ async function recorded(): Promise<{ rtc: RtcEngine; peers: RTCPeerConnection[] 
 }
 
 /** Resolves with what an event says the next time. */
-const next = <M extends EventMap, E extends keyof M>(events: Events<M>, event: E): Promise<M[E]> =>
+const next = <M extends EventMap<M>, E extends keyof M>(events: Events<M>, event: E): Promise<M[E]> =>
   new Promise((resolve) => events.once(event, (...args) => resolve(args)))
 
 /** Resolves when a status is reached. */
-const reaches = <Status>(events: Events<{ status: [Status] } & EventMap>, wanted: Status): Promise<void> =>
+const reaches = <Status>(events: Events<{ status: [Status] }>, wanted: Status): Promise<void> =>
   new Promise((resolve) => {
     const off = events.on('status', (status) => {
       if (status !== wanted) return
