@@ -231,7 +231,7 @@ describe('replica', () => {
         { on: host.store.on.bind(host.store), emit: host.store.emit.bind(host.store) },
         { on: a.on.bind(a), emit: a.emit.bind(a) },
       ]) {
-        store.on('outer', (() => store.emit('add', 2)))
+        store.on('outer', () => store.emit('add', 2))
       }
       a.emit('outer')
       expect(a.state.n).equal(2)
