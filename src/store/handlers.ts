@@ -76,6 +76,12 @@ export class Handlers {
     return true
   }
 
+  /** Whether running this event again would run nothing. */
+  rests(event: CommittedEvent, idle: IdleRuns): boolean {
+    const latest = idle[0]?.subscriptions
+    return this.#matching(event.event).every((subscription) => latest?.has(subscription) === true)
+  }
+
   /** Runs a mutator (or anything that must not emit): an emit or a mutate inside throws `store-busy`. */
   exclusively<T>(what: string, program: () => T): T {
     return this.#within({ emit: () => throwBusy(what) }, program)

@@ -31,6 +31,20 @@ export class WritesBuilder implements Writes {
   }
 }
 
+/** What two changes write together: the first itself, where the second adds nothing. */
+export function together(first: Writes, second: Writes): Writes {
+  const adds =
+    [...second.paths].some((path) => !first.paths.has(path)) ||
+    [...second.appends].some(([array, index]) => (first.appends.get(array) ?? Infinity) > index)
+  if (!adds) return first
+  const both = new WritesBuilder()
+  for (const { paths, appends } of [first, second]) {
+    for (const path of paths) both.paths.add(path)
+    for (const [array, index] of appends) both.append(array, index)
+  }
+  return both
+}
+
 /** What a patch writes at most, for one that fits no state at hand: whatever may be an array is taken for one. */
 export function atMost(patch: Patch): Writes {
   const writes = new WritesBuilder()

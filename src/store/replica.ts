@@ -20,7 +20,7 @@ import {
   type UpPayload,
 } from '../protocol/replication.js'
 import { Events } from '../events.js'
-import { conflicts, overlaps, pathsOf } from './patch.js'
+import { conflicts, emptyWrites, overlaps, pathsOf, together, type Writes } from './patch.js'
 import type { Handlers, IdleRuns } from './handlers.js'
 import type { EventInfo } from './microstore.js'
 import { createTree, type Change, type Transaction, type Tree } from './tree.js'
@@ -59,6 +59,12 @@ interface PendingMutate extends PendingBase {
   stale: boolean
 }
 type Pending = PendingEmit | PendingMutate
+
+/** What the emits among so many first changes predicted. */
+interface Guessed {
+  readonly count: number
+  readonly writes: Writes
+}
 
 /** A change as it goes up, with what the envelope needs. */
 export type Outgoing = { readonly id: string; readonly at: number } & (
@@ -253,9 +259,13 @@ export class Replica {
     const outgoing: Outgoing[] = []
     const from = this.#unsentFrom()
     let prev = this.#pending[from - 1]?.seq ?? this.#lastSeq
+    let guessed: Guessed | undefined
     for (let i = from; i < this.#pending.length; i++) {
       const pending = this.#pending[i] as Pending
-      if (pending.kind === 'mutate' && this.#guesses(pending, i)) break
+      if (pending.kind === 'mutate') {
+        guessed = this.#guessed(i, guessed)
+        if (overlaps(pending.writes, guessed.writes)) break
+      }
       outgoing.push(toOutgoing(pending, prev))
       pending.sent = true
       prev = pending.seq
@@ -473,6 +483,8 @@ export class Replica {
   }
 
   #predict(pending: PendingEmit, phase: 'predict' | 'rerun'): void {
+    // Most slaves predict little: what runs nothing must not cost a transaction each time the others are shown again.
+    if (this.#handlers.rests(pending.event, pending.idle)) return
     const run = { phase, origin: this.#originOf(pending), idle: pending.idle }
     // A throw only means that there is no prediction: what the master decides is shown.
     pending.shown = this.#attempt(() =>
@@ -497,7 +509,8 @@ export class Replica {
       if (change.patch.length === 0) {
         change.undo()
         // What only a guess made empty may yet have something to write.
-        if (!this.#guesses(pending, this.#pending.indexOf(pending))) this.#answered((other) => other === pending)
+        const guessed = this.#guessed(this.#pending.indexOf(pending))
+        if (!overlaps(pending.writes, guessed.writes)) this.#answered((other) => other === pending)
         return
       }
       const { patch, writes } = change
@@ -543,11 +556,13 @@ export class Replica {
     return from
   }
 
-  /** Whether a mutate writes what an own emit before it only guessed. */
-  #guesses(pending: PendingMutate, at: number): boolean {
-    return this.#pending
-      .slice(0, at)
-      .some((earlier) => earlier.kind === 'emit' && earlier.shown && overlaps(pending.writes, earlier.shown.writes))
+  /** What own emits before this index only guessed; goes on from what is known of fewer. */
+  #guessed(before: number, { count, writes }: Guessed = { count: 0, writes: emptyWrites }): Guessed {
+    for (let i = count; i < before; i++) {
+      const earlier = this.#pending[i]
+      if (earlier?.kind === 'emit' && earlier.shown !== undefined) writes = together(writes, earlier.shown.writes)
+    }
+    return { count: before, writes }
   }
 
   #originOf(pending: Pending): EventInfo['origin'] {

@@ -356,7 +356,7 @@ describe('adopt', () => {
 
   it('knows the published microstore', () => {
     const store = publishedStore({ initializer: { n: 0 } as never, eventHubOptions: [] })
-    const { core, changes } = owned(store as never)
+    const { core, changes } = owned(store)
     let heard: unknown
     store.on('inc', (given: unknown) => {
       heard = given

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { conflicts, emptyWrites, overlaps, parsePointer, pathsOf, type Writes } from '#src/store/patch.js'
+import { conflicts, emptyWrites, overlaps, parsePointer, pathsOf, together, type Writes } from '#src/store/patch.js'
 import { createTree } from '#src/store/tree.js'
 import type { JsonValue } from '#src/protocol/json.js'
 import type { Patch } from '#src/protocol/replication.js'
@@ -98,12 +98,25 @@ describe('patch', () => {
     expect(pathsOf(writes(['', '/a']))).deep.equal([''])
   })
 
+  const token = fc.constantFrom('a', 'list', '0', '2', '10', 'x')
+  const path = fc.array(token, { maxLength: 4 }).map((tokens) => tokens.map((one) => `/${one}`).join(''))
+  const any = fc
+    .tuple(fc.array(path, { maxLength: 4 }), fc.array(fc.tuple(path, fc.nat(HIGHEST_INDEX)), { maxLength: 2 }))
+    .map(([paths, appends]) => writes(paths, appends))
+
+  it('meets two changes together where it meets one of them', () => {
+    fc.assert(
+      fc.property(any, any, any, (mutate, first, second) => {
+        const met = overlaps(mutate, first) || overlaps(mutate, second)
+        expect(overlaps(mutate, together(first, second))).equal(met)
+      }),
+      { numRuns: 2000 },
+    )
+    const first = writes(['/a'], [['/list', 1]])
+    expect(together(first, writes(['/a'], [['/list', 2]])), 'nothing is added').equal(first)
+  })
+
   it('agrees with the rules spelled out, for any writes', () => {
-    const token = fc.constantFrom('a', 'list', '0', '2', '10', 'x')
-    const path = fc.array(token, { maxLength: 4 }).map((tokens) => tokens.map((one) => `/${one}`).join(''))
-    const any = fc
-      .tuple(fc.array(path, { maxLength: 4 }), fc.array(fc.tuple(path, fc.nat(HIGHEST_INDEX)), { maxLength: 2 }))
-      .map(([paths, appends]) => writes(paths, appends))
     fc.assert(
       fc.property(any, any, (mutate, committed) => {
         expect(conflicts(mutate, committed)).equal(slowConflicts(mutate, committed))
