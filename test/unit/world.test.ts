@@ -4,9 +4,9 @@ import { deedNames, type DeedName } from '../suites/world-program.js'
 import { World, type WorldOptions } from '../suites/world.js'
 
 /** Some seconds; who changes a rule of replication sets WORLD_RUNS to some thousands. */
-const RUNS = Number(process.env['WORLD_RUNS'] ?? 200)
+const RUNS = Number(process.env['WORLD_RUNS'] ?? 100)
 /** On a machine with other work to do fewer are tried. */
-const MAX_MS = 20_000 + RUNS * 50
+const MAX_MS = 10_000 + RUNS * 50
 
 const events = ['cut', 'leave', 'return', 'move', 'reset', 'settled', 'echo', 'slow', 'fail', 'wave', 'burst', 'enqueue', 'disk', 'restart', 'master', 'flood', 'nap', 'night'] as const // prettier-ignore
 type Step = { readonly who: number; readonly what: (typeof events)[number] | DeedName; readonly deed: DeedName; readonly wait: number } // prettier-ignore
