@@ -172,7 +172,8 @@ export class SlaveSide {
       if (this.#pair !== pair) return
       this.#pair = undefined
       // Once something is wrong, that is enough.
-      if (!this.#away && this.#faults.length === 0) this.#redial ??= this.#world.clock.setTimeout(() => this.join(), REDIAL_MS)
+      if (!this.#away && this.#faults.length === 0)
+        this.#redial ??= this.#world.clock.setTimeout(() => this.join(), REDIAL_MS)
     })
     this.session.attach(pair.left).catch(() => {
       // It was cut before; the next one is on its way.
