@@ -171,7 +171,9 @@ export class SlaveSide {
     pair.left.events.on('close', () => {
       if (this.#pair !== pair) return
       this.#pair = undefined
-      if (!this.#away) this.#redial ??= this.#world.clock.setTimeout(() => this.join(), REDIAL_MS)
+      // Once something is wrong, that is enough.
+      if (!this.#away && this.#faults.length === 0)
+        this.#redial ??= this.#world.clock.setTimeout(() => this.join(), REDIAL_MS)
     })
     this.session.attach(pair.left).catch(() => {
       // It was cut before; the next one is on its way.
