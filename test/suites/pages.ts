@@ -34,6 +34,7 @@ export const launchChromium = (): Promise<Browser> =>
 export class Site {
   readonly nameServer: NameServer
   readonly #http: Server
+  #holding: () => void = () => undefined
   #release: () => void = () => undefined
   readonly #released = new Promise<void>((resolve) => (this.#release = resolve))
 
@@ -63,10 +64,16 @@ export class Site {
     }
     const site = new Site(nameServer, http)
     app.get('/hold', async (_request, response) => {
+      site.#holding()
       await site.#released
       response.end()
     })
     return site
+  }
+
+  /** Resolves when the next page has asked for `/hold`. */
+  holds(): Promise<void> {
+    return new Promise((resolve) => (this.#holding = resolve))
   }
 
   release(): void {

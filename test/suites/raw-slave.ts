@@ -29,6 +29,8 @@ const LAST_PIECE = 0x80
 const PIECE_BYTES = 60_000
 
 export class RawSlave {
+  /** False leaves pings unanswered: then nobody knows how long the way is. */
+  #answersPings = true
   /** All that came, heartbeats left out. */
   readonly heard: Said[] = []
   readonly #socket: Socket
@@ -51,10 +53,11 @@ export class RawSlave {
   }
 
   /** An open channel to the master of that name, on which nothing has been said. */
-  static async dial(url: string, name: string): Promise<RawSlave> {
+  static async dial(url: string, name: string, answersPings = true): Promise<RawSlave> {
     const { RTCPeerConnection } = await loadRtc()
     const socket = io(url, { path: '/named-master/socket.io', transports: ['websocket'] })
     const raw = new RawSlave(socket, new RTCPeerConnection())
+    raw.#answersPings = answersPings
     await raw.#open(name)
     return raw
   }
@@ -171,7 +174,7 @@ export class RawSlave {
   #hear(message: Said): void {
     // Answered as any living end would, so that nothing here ends for being silent.
     if (message.command === 'ping') {
-      this.say({ ...envelope('pong', {}), uuid: message.uuid })
+      if (this.#answersPings) this.say({ ...envelope('pong', {}), uuid: message.uuid })
     } else {
       this.heard.push(message)
       this.#look()

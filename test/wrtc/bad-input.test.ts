@@ -20,7 +20,8 @@ const text = (value: unknown) => JSON.stringify([value])
 /** A frame with a marker in it that JSON.stringify could not have written. */
 const with_ = (value: unknown, marker: string, instead: string) => text(value).replace(`"${marker}"`, instead)
 
-const DEEP = 100_000
+/** One more than may be, counted from the payload; and more than a recursion takes. */
+const DEPTHS = [129, 100_000]
 const STRANGER_BYTES = 64 * 1024
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
@@ -147,7 +148,7 @@ describe('bad input over wrtc', function () {
   })
 
   describe('after hello', () => {
-    const deep = (open: string, close: string) => open.repeat(DEEP) + '1' + close.repeat(DEEP)
+    const deep = (depth: number, open: string, close: string) => open.repeat(depth) + '1' + close.repeat(depth)
     const wrong: Record<string, string> = {
       'a second hello': text(
         envelope('hello', { versions: { oldest: 1, newest: 1 }, secret: 'B'.repeat(43), calls: [], encodings: [] }),
@@ -188,12 +189,17 @@ describe('bad input over wrtc', function () {
       })
     }
 
-    for (const [what, value] of Object.entries({ lists: deep('[', ']'), objects: deep('{"a":', '}') })) {
-      it(`${DEEP} ${what} in each other end the link with invalid-message`, async () => {
-        await raw.hello()
-        await raw.pieces(JSON.stringify(emit('?')).replace('"?"', value))
-        await endsWith('invalid-message')
-      })
+    for (const depth of DEPTHS) {
+      for (const [what, value] of Object.entries({
+        lists: deep(depth, '[', ']'),
+        objects: deep(depth, '{"a":', '}'),
+      })) {
+        it(`${depth} ${what} in each other end the link with invalid-message`, async () => {
+          await raw.hello()
+          await raw.pieces(JSON.stringify(emit('?')).replace('"?"', value))
+          await endsWith('invalid-message')
+        })
+      }
     }
 
     it('a message of more than 16 MiB ends the link with too-large, before it is all there', async () => {
