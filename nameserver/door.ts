@@ -15,7 +15,15 @@ import { envelope } from '../src/protocol/envelope.js'
 import { parseClientMessage, SOCKET_PATH, type ClientMessage, type IceServer } from '../src/protocol/naming.js'
 import { OLDEST_VERSION, PROTOCOL_VERSION } from '../src/protocol/version.js'
 import type { Post } from './introductions.js'
-import { addressGroup, JOIN_TIMEOUT_MS, MAX_MESSAGE_BYTES, SocketAllowance, type Limits } from './limits.js'
+import {
+  addressGroup,
+  JOIN_TIMEOUT_MS,
+  MAX_MESSAGE_BYTES,
+  MAX_UNREAD_PACKETS,
+  packetBucket,
+  SocketAllowance,
+  type Limits,
+} from './limits.js'
 import type { Commands, Reply, Speaker } from './naming.js'
 
 export interface DoorOptions {
@@ -39,6 +47,17 @@ export interface Door {
   /** Tells all what changed in the ICE servers. */
   welcomeAgain(): void
   close(): Promise<void>
+}
+
+/** What is used of an Engine.IO socket. */
+interface EngineConnection {
+  readonly request: IncomingMessage
+  /** What waits for the transport. */
+  readonly writeBuffer: readonly unknown[]
+  on(event: 'packet' | 'packetCreate', listener: () => void): void
+  once(event: 'close', listener: () => void): void
+  /** @param discard what waits is not sent any more */
+  close(discard: boolean): void
 }
 
 /** @param http is this door's own: its `request` and `upgrade` are emitted for SOCKET_PATH, and it never listens */
@@ -84,18 +103,27 @@ export function createDoor(http: HttpServer, options: DoorOptions): Door {
   })
   io.attach(http)
   // A connection counts from its first byte, whether it joins or not.
-  io.engine.on(
-    'connection',
-    (connection: { request: IncomingMessage; once(event: 'close', listener: () => void): void }) => {
-      const address = addressOf(connection.request)
-      perAddress.set(address, (perAddress.get(address) ?? 0) + 1)
-      connection.once('close', () => {
-        const left = (perAddress.get(address) ?? 1) - 1
-        if (left > 0) perAddress.set(address, left)
-        else perAddress.delete(address)
-      })
-    },
-  )
+  io.engine.on('connection', (connection: EngineConnection) => {
+    const address = addressOf(connection.request)
+    perAddress.set(address, (perAddress.get(address) ?? 0) + 1)
+    connection.once('close', () => {
+      const left = (perAddress.get(address) ?? 1) - 1
+      if (left > 0) perAddress.set(address, left)
+      else perAddress.delete(address)
+    })
+    // What comes and goes below the messages (namespaces, answers that nobody reads) has its bounds here.
+    const packets = packetBucket(limits, clock)
+    const end = (why: string, discard: boolean) => {
+      log('warn', `A client was closed: ${why}`, { address })
+      connection.close(discard)
+    }
+    connection.on('packet', () => {
+      if (!packets.take()) end('it said more than it may', false)
+    })
+    connection.on('packetCreate', () => {
+      if (connection.writeBuffer.length === MAX_UNREAD_PACKETS) end('it does not read', true)
+    })
+  })
 
   const live = io.sockets.sockets
   const post: Post = {

@@ -18,7 +18,7 @@ import {
   type ResultOf,
   type ServerMessage,
 } from '../src/protocol/naming.js'
-import { INTRODUCTION_MS, MASTER_ANSWER_MS, MAX_HELD_CANDIDATES, tooMany } from './limits.js'
+import { INTRODUCTION_MS, MASTER_ANSWER_MS, MAX_CANDIDATES_PER_SIDE, MAX_HELD_CANDIDATES, tooMany } from './limits.js'
 import type { Introduction, Whereabouts } from './whereabouts.js'
 
 /** How a socket is reached, by its id. A socket that is gone hears nothing and answers nothing; neither throws. */
@@ -41,6 +41,10 @@ export class Introductions {
   readonly #clock: Clock
   readonly #asked = new Map<string, Asked>()
   readonly #timers = new Map<string, unknown>()
+  /** Those whose link was opened: what is left of their time runs. */
+  readonly #opened = new Set<string>()
+  /** Candidates so far, by introduction and socket. */
+  readonly #candidates = new Map<string, Map<string, number>>()
 
   constructor(post: Post, whereabouts: Whereabouts, clock: Clock) {
     this.#post = post
@@ -101,12 +105,16 @@ export class Introductions {
       return
     }
     const introduction = await this.#demand(from, id)
+    this.#count(from, id)
     this.#say(introduction.master === from ? introduction.slave : introduction.master, id, candidate)
   }
 
   /** @throws no-such-introduction */
   async opened(from: string, id: string): Promise<void> {
     await this.#demand(from, id)
+    // Both sides say so; and nobody makes it last by saying so again.
+    if (this.#opened.has(id)) return
+    this.#opened.add(id)
     this.#endIn(INTRODUCTION_MS, id)
   }
 
@@ -136,6 +144,16 @@ export class Introductions {
     for (const asked of [...this.#asked.values()]) {
       asked.fail(new NamedMasterError('closed', 'The name server is closing: connect again'))
     }
+  }
+
+  /** @throws too-many */
+  #count(from: string, id: string): void {
+    const counts = this.#candidates.get(id) ?? new Map<string, number>()
+    this.#candidates.set(id, counts)
+    const count = (counts.get(from) ?? 0) + 1
+    if (count > MAX_CANDIDATES_PER_SIDE)
+      throw tooMany(`candidates in one introduction: ${MAX_CANDIDATES_PER_SIDE} of a side are enough`)
+    counts.set(from, count)
   }
 
   #say(socket: string, introduction: string, candidate: Candidate): void {
@@ -177,6 +195,8 @@ export class Introductions {
 
   #forget(id: string): void {
     this.#asked.delete(id)
+    this.#opened.delete(id)
+    this.#candidates.delete(id)
     this.#clock.clearTimeout(this.#timers.get(id))
     this.#timers.delete(id)
   }

@@ -27,6 +27,16 @@ export const INTRODUCTION_MS = 60_000
 /** Candidates of a master kept until its answer has gone out. A host with many networks has some 20. */
 export const MAX_HELD_CANDIDATES = 64
 
+/** Candidates of one side of an introduction in all: the other side tries a path to each, wherever it leads. */
+export const MAX_CANDIDATES_PER_SIDE = 128
+
+/** `startServer` of one address a second, and at once: each that finds its name is a write to the disk itself. */
+export const STARTS_PER_ADDRESS_PER_SECOND = 10
+export const STARTS_PER_ADDRESS_AT_ONCE = 1_000
+
+/** Packets that wait for a client to read them: more than a busy master is told until a dead socket is found. */
+export const MAX_UNREAD_PACKETS = 10_000
+
 /** Milliseconds a new name waits for `confirm`: the time to write a key to a slow disk, many times over. */
 export const PROVISIONAL_MS = 60_000
 
@@ -133,6 +143,19 @@ export class Buckets {
     for (const [key, bucket] of this.#buckets) if (bucket.full) this.#buckets.delete(key)
   }
 }
+
+/**
+ * Whatever a connection says, also below and before its messages: twice the rate of these, for pings and acknowledgements,
+ * and twice the burst; at least a thousand, so that who exceeds a low limit of messages hears of it first. Who says more is
+ * closed, for there is no message to answer.
+ */
+const LEAST_PACKETS_AT_ONCE = 1_000
+export const packetBucket = (limits: Limits, clock: Pick<Clock, 'now'>): TokenBucket =>
+  new TokenBucket(
+    clock,
+    Math.max(LEAST_PACKETS_AT_ONCE, 8 * limits.messagesPerSocketPerSecond),
+    2 * limits.messagesPerSocketPerSecond,
+  )
 
 /** The rates of one socket. */
 export class SocketAllowance {

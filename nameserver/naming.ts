@@ -17,7 +17,14 @@ import {
   type ResultOf,
 } from '../src/protocol/naming.js'
 import { Introductions, masterOffline, type Post } from './introductions.js'
-import { Buckets, tooMany, type Limits, type SocketAllowance } from './limits.js'
+import {
+  Buckets,
+  STARTS_PER_ADDRESS_AT_ONCE,
+  STARTS_PER_ADDRESS_PER_SECOND,
+  tooMany,
+  type Limits,
+  type SocketAllowance,
+} from './limits.js'
 import { Names } from './names.js'
 import type { Table } from '#storage'
 import { memoryWhereabouts } from './whereabouts.js'
@@ -56,6 +63,8 @@ export function createNaming(table: Table<unknown>, post: Post, limits: Limits, 
   const registrations = new Buckets(clock, hourly, hourly / HOUR_SECONDS)
   const connects = new Buckets(clock, 10 * limits.connectsPerNamePerSecond, limits.connectsPerNamePerSecond)
 
+  const starts = new Buckets(clock, STARTS_PER_ADDRESS_AT_ONCE, STARTS_PER_ADDRESS_PER_SECOND)
+
   const mayRegister = (from: Speaker) => () => {
     if (!registrations.take(from.address))
       throw tooMany('new names from this address: wait an hour, or start a name you have')
@@ -90,6 +99,7 @@ export function createNaming(table: Table<unknown>, post: Post, limits: Limits, 
   const commands: Commands = {
     async startServer({ name: asked, ...rest }, from) {
       const name = demandName(asked)
+      if (!starts.take(from.address)) throw tooMany('starts from this address: wait a second between two')
       const result = await names.claim({ name, ...rest }, mayRegister(from))
       return result.answer === 'exists' ? { result } : { result, afterwards: () => arrive(name, from, result.claim) }
     },
@@ -123,10 +133,13 @@ export function createNaming(table: Table<unknown>, post: Post, limits: Limits, 
 
     async watch({ name: asked }, { socket }) {
       const name = demandName(asked)
-      if ((await whereabouts.watches(socket)) >= limits.watchesPerSocket)
-        throw tooMany('watched names: unwatch one first')
-      // First watch, then look: a name that comes up in between is seen either way.
+      // First watch, then look: a name that comes up in between is seen either way. And first watch, then count: many
+      // may be asked for in one packet.
       await whereabouts.watch(name, socket)
+      if ((await whereabouts.watches(socket)) > limits.watchesPerSocket) {
+        await whereabouts.unwatch(name, socket)
+        throw tooMany('watched names: unwatch one first')
+      }
       const live = (await whereabouts.where(name)) !== undefined
       if (live) await whereabouts.unwatch(name, socket)
       return { result: { live, registered: live || (await names.known(name)) } }

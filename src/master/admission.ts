@@ -21,6 +21,12 @@ const MAX_UP_MESSAGE_BYTES = 16 * 1024 * 1024
 const STRANGER_BYTES = 64 * 1024
 /** From an introduction to an open channel, in milliseconds: a slow TURN allocation takes seconds. */
 const OPEN_TIMEOUT_MS = 30_000
+/** Part of the places that connections may take which have not opened: the rest is kept from who only knocks. */
+const OPENING_SHARE = 1 / 2
+/** But as many as a family's devices may always open at once. */
+const LEAST_OPENING = 16
+/** From when on one that has not opened makes room for another, in milliseconds: on a good path it takes a tenth. */
+const SURE_OPENING_MS = 2000
 /** From an open channel to a hello, in milliseconds. */
 const HELLO_TIMEOUT_MS = 10_000
 /** Between pings to a slave, in milliseconds: three of them go missing before it counts as dead. */
@@ -42,10 +48,16 @@ export interface AdmissionOptions {
   readonly admitted: (link: SlaveLink, hello: UpPayload<'hello'>) => void
 }
 
+interface Entry {
+  readonly connection: Connection
+  readonly since: number
+  opened: boolean
+}
+
 export class Admission {
   readonly #options: AdmissionOptions
   /** By the id of their introduction. */
-  readonly #connections = new Map<string, { readonly connection: Connection; opened: boolean }>()
+  readonly #connections = new Map<string, Entry>()
   readonly #strangers = new Set<SlaveLink>()
   /** Links whose page said that it is in the background. */
   readonly #hidden = new WeakSet<SlaveLink>()
@@ -73,12 +85,12 @@ export class Admission {
   async #introduce({ introduction, name, offer }: ServerPayload<'introduction'>): Promise<ResultOf<'introduction'>> {
     const { names, clock, maxSlaves, serves } = this.#options
     if (name !== serves()) throw new NamedMasterError('master-offline', 'This master does not serve that name now')
-    if (this.#connections.size >= maxSlaves) {
+    if (!this.#hasRoom()) {
       throw new NamedMasterError('too-many', `The master has ${maxSlaves} slaves already: try later`)
     }
     const rtc = this.#options.rtc ?? (await loadRtc())
     const connection = Connection.answering(rtc, { iceServers: names.iceServers, clock })
-    const entry = { connection, opened: false }
+    const entry: Entry = { connection, since: clock.now(), opened: false }
     this.#connections.set(introduction, entry)
     const deadline = clock.setTimeout(() => void connection.close(), OPEN_TIMEOUT_MS)
     connection.events.on('candidate', (candidate) => {
@@ -104,6 +116,18 @@ export class Admission {
       void connection.close()
       throw error
     }
+  }
+
+  /** Whether there is a place for one more; the oldest that knocked and did not come in gives up its own. */
+  #hasRoom(): boolean {
+    const { maxSlaves, clock } = this.#options
+    const opening = [...this.#connections.values()].filter(({ opened }) => !opened)
+    if (this.#connections.size < maxSlaves && opening.length < Math.max(LEAST_OPENING, maxSlaves * OPENING_SHARE))
+      return true
+    const [oldest] = opening
+    if (oldest === undefined || clock.now() - oldest.since < SURE_OPENING_MS) return false
+    void oldest.connection.close()
+    return true
   }
 
   #link(channel: Channel): SlaveLink {
