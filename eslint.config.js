@@ -41,9 +41,11 @@ export default defineConfig(
       // chai's assertions are properties, and a hole in an array is worth a test.
       '@typescript-eslint/no-unused-expressions': 'off',
       '@typescript-eslint/no-array-delete': 'off',
+      '@typescript-eslint/prefer-promise-reject-errors': 'off',
       '@typescript-eslint/no-non-null-assertion': 'off',
       // Tests do on purpose what a program should not.
       '@typescript-eslint/no-array-delete': 'off',
+      '@typescript-eslint/prefer-promise-reject-errors': 'off',
       '@typescript-eslint/no-meaningless-void-operator': 'off',
     },
   },

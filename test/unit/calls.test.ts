@@ -18,7 +18,7 @@ function world() {
     const outcome: Outcome = {}
     calls.call(method, params, after, options).then(
       (result) => (outcome.result = result),
-      (error: NamedMasterError) => (outcome.code = error.code),
+      (error: unknown) => (outcome.code = (error as NamedMasterError).code),
     )
     return outcome
   }

@@ -74,7 +74,7 @@ describe('methods', () => {
     methods.expose('get', () => returned)
     await call(1, 'get')
     returned.n = 2
-    calls.resend([1])
+    calls.welcomed([1])
     expect(answers).deep.equal([
       { call: 1, result: { n: 1 } },
       { call: 1, result: { n: 1 } },
@@ -131,7 +131,7 @@ describe('methods', () => {
     expect(calls.resume([1, 2, 3])).deep.equal([1, 2])
     calls.confirm(2)
     expect(calls.resume([1, 2, 3])).deep.equal([2])
-    calls.resend([2])
+    calls.welcomed([2])
     expect(answers.at(-1)).deep.equal({ call: 2, result: 2 })
     await call(3, 'count', undefined, 3)
     expect(calls.resume([2, 3]), 'a call says it too').deep.equal([3])
@@ -189,7 +189,7 @@ describe('methods', () => {
     answers.length = 0
     const known = calls.resume([1, 2, 3])
     expect(known).deep.equal([1, 2])
-    calls.resend(known)
+    calls.welcomed(known)
     expect(answers).deep.equal([{ call: 1, result: 'one' }])
     runs[1]?.answer('two')
     await turn()
