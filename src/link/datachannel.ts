@@ -243,7 +243,10 @@ class DataChannel implements Channel {
   }
 
   send(frame: Frame): void {
-    if (this.#native === undefined) throw new NamedMasterError('closed', 'This connection is closed; make a new one.')
+    // wrtc crashes the process when it is given a frame between the end of a channel and its event.
+    if (this.#native?.readyState !== 'open') {
+      throw new NamedMasterError('closed', 'This connection is closed; make a new one.')
+    }
     // The engines copy what they are given; a cast, because lib.dom asks for a view of an ArrayBuffer proper.
     if (typeof frame === 'string') this.#native.send(frame)
     else this.#native.send(frame as Uint8Array<ArrayBuffer>)
