@@ -49,7 +49,8 @@ export class Session {
     if (node === undefined) {
       node = isArray(content) ? new ArrayNode(this, content, parent, key) : new ObjectNode(this, content, parent, key)
       this.nodes.set(content, node)
-    } else if (node.parent === parent) {
+    } else if (parent !== undefined && node.parent === parent && isArray(parent.content)) {
+      // Elements move; in an object it stays where it was found, and other places are known as such.
       node.key = key
     }
     return node.draft

@@ -203,6 +203,15 @@ describe('draft', () => {
     expect(() => change(tree, () => ({ kept }))).to.throw(TypeError, /can no longer be used/)
   })
 
+  it('changes both places of a draft that is looked at again in its second', () => {
+    const tree = createTree({ small: { items: [1] } })
+    change(tree, (state) => {
+      state['copy'] = state['small'] as JsonValue
+      ;(state['copy'] as State)['touched'] = true
+    })
+    expect(tree.value).deep.equal({ small: { items: [1], touched: true }, copy: { items: [1], touched: true } })
+  })
+
   it('puts a draft in a second place as a copy', () => {
     const tree = fresh()
     change(tree, (state) => {
