@@ -16,7 +16,7 @@ describe('name server: a patient attacker', () => {
     const closed = once(hostile.socket, 'close')
     for (let i = 0; i < 20_000; i++) hostile.socket.send('40/no-such-namespace,')
     await closed
-    expect(await other.request('watch', { name: 'garage' })).to.deep.equal({ live: false })
+    expect(await other.request('watch', { name: 'garage' })).to.include({ live: false })
   })
 
   it('watches no more names when it asks for many in one packet', async () => {

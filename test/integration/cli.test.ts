@@ -50,7 +50,7 @@ describe('command line', () => {
       const running = await start(['nameserver', '--port', '0'])
       const url = await running.url
       const client = await fixture.client(url)
-      expect(await client.request('watch', { name: 'garage' })).to.deep.equal({ live: false })
+      expect(await client.request('watch', { name: 'garage' })).to.include({ live: false })
       running.child.kill(signal)
       expect(await running.ended).to.equal(0)
       expect(running.output).to.equal(`named-master: serving at ${url}\n`)

@@ -58,7 +58,7 @@ describe('name client', () => {
     })
     const client = make(`http://127.0.0.1:${proxyPort}/names/`)
     await client.connect()
-    expect(await client.request('watch', { name: 'garage' })).to.deep.equal({ live: false })
+    expect(await client.request('watch', { name: 'garage' })).to.include({ live: false })
   })
 
   it('is connected only when it was welcomed, once for many callers', async () => {
@@ -131,7 +131,7 @@ describe('name client', () => {
     status = next(client, 'status')
     await fixture.serve({ port: Number(new URL(server.url).port) })
     expect(await status).to.equal('connected')
-    expect(await client.request('watch', { name: 'garage' })).to.deep.equal({ live: false })
+    expect(await client.request('watch', { name: 'garage' })).to.include({ live: false })
   })
 
   it('closes for good: everybody who waits is told, a second close does nothing', async () => {

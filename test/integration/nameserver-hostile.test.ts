@@ -24,7 +24,7 @@ describe('name server: hostile clients', () => {
       expect(await codeOf(client.request('watch', { name: 'three' }))).to.equal('too-many')
       await client.request('unwatch', { name: 'one' })
       await client.request('watch', { name: 'three' })
-      expect(await master.request('watch', { name: 'one' })).to.deep.equal({ live: false })
+      expect(await master.request('watch', { name: 'one' })).to.include({ live: false })
     })
 
     it('answers too-many for the connects to one name by everybody', async () => {
@@ -55,7 +55,7 @@ describe('name server: hostile clients', () => {
       await closed
       expect(answers.filter((one) => one === 'ok').length).to.be.at.most(25)
       expect(answers).to.include('too-many')
-      expect(await other.request('watch', { name: 'garage' })).to.deep.equal({ live: false })
+      expect(await other.request('watch', { name: 'garage' })).to.include({ live: false })
     })
 
     it('closes who sends a message that is too large', async () => {

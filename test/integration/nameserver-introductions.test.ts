@@ -221,7 +221,7 @@ describe('name server: introductions', () => {
     const slave = await fixture.client(url)
     const heard: string[] = []
     slave.events.on('available', (name) => heard.push(name))
-    expect(await slave.request('watch', { name: 'Garage' })).to.deep.equal({ live: false })
+    expect(await slave.request('watch', { name: 'Garage' })).to.include({ live: false })
     const available = next(slave, 'available')
     const { client: master, key } = await fixture.master(url, 'garage')
     expect(await available).to.equal('garage')

@@ -114,7 +114,7 @@ describe('name server', () => {
       expect(await (await fetch(base)).text()).to.equal('theirs')
       expect((await fetch(`${base}/healthz`)).status).to.equal(200)
       const client = await fixture.client(base)
-      expect(await client.request('watch', { name: 'garage' })).to.deep.equal({ live: false })
+      expect(await client.request('watch', { name: 'garage' })).to.include({ live: false })
 
       const socket = io(base, { transports: ['websocket'] })
       fixture.after(() => socket.disconnect())

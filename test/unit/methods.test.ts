@@ -109,7 +109,7 @@ describe('methods', () => {
   })
 
   it('runs a call at most once, however often it is asked for', async () => {
-    const { pending, call, answers } = world()
+    const { calls, pending, call, answers } = world()
     const runs = pending('slow')
     await call(1, 'slow')
     await call(1, 'slow')
@@ -117,6 +117,10 @@ describe('methods', () => {
     runs[0]?.answer(5)
     await turn()
     expect(answers).deep.equal([{ call: 1, result: 5 }])
+    await call(1, 'slow')
+    expect(runs).length(1)
+    expect(answers, 'one answer for each welcome').length(1)
+    calls.welcomed([])
     await call(1, 'slow')
     expect(runs).length(1)
     expect(answers, 'the answer again').length(2)

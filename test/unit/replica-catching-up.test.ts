@@ -41,7 +41,7 @@ describe('replica, on a new link', () => {
       expect(a.state.n).equal(2)
       expect(a.caughtUp.at(-1)).deep.equal({ by: 'snapshot', lost: [], first: false })
       expect(host.state).deep.equal(a.state)
-      expect(events, 'only what came after the snapshot').deep.equal(['add'])
+      expect(events, 'of before the position that the welcome names').deep.equal([])
     })
 
     it('says the first time that it is', () => {
