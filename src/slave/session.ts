@@ -16,7 +16,8 @@ import type { CommittedEvent, Down, Up, UpPayload } from '../protocol/replicatio
 import { OLDEST_VERSION, PROTOCOL_VERSION } from '../protocol/version.js'
 import { newSecret } from '../signal/secret.js'
 import type { Handlers } from '../store/handlers.js'
-import { Replica, type Refusal, type ReplicaEvents, type ReplicaMessage } from '../store/replica.js'
+import type { Refusal } from '../store/pending.js'
+import { Replica, type ReplicaEvents, type ReplicaMessage } from '../store/replica.js'
 import { Calls } from './calls.js'
 
 /** Bytes of one message to a master, as masters have it. */

@@ -15,70 +15,22 @@ import {
   type CommittedEvent,
   type Down,
   type DownPayload,
-  type Patch,
   type Position,
-  type UpPayload,
 } from '../protocol/replication.js'
 import { Events } from '../events.js'
-import { conflicts, emptyWrites, overlaps, pathsOf, together, type Writes } from './patch.js'
-import type { Handlers, IdleRuns } from './handlers.js'
+import { conflicts, pathsOf } from './patch.js'
+import type { Handlers } from './handlers.js'
 import type { EventInfo } from './microstore.js'
-import { createTree, type Change, type Transaction, type Tree } from './tree.js'
+import {
+  PendingChanges,
+  type Outgoing,
+  type Pending,
+  type PendingEmit,
+  type PendingMutate,
+  type Refusal,
+} from './pending.js'
+import { createTree, transact, type Change, type Tree } from './tree.js'
 import { messageOf } from './store.js'
-
-/** Changes that may wait for their answer: at a thousand a second, ten seconds without a master. */
-export const MAX_PENDING_CHANGES = 10_000
-
-/** Acknowledged seqs remembered, to tell which of them a master that lost its latest writes took back. */
-const MAX_ACKNOWLEDGED_SEQS = 10_000
-
-interface PendingBase {
-  readonly seq: number
-  readonly id: string
-  readonly at: number
-  /** What it does to the state shown, while it does. */
-  shown: Change | undefined
-  /** Whether it is on its way on the present link. Those that are not are the last ones. */
-  sent: boolean
-  /** Whether it was on its way on an earlier link: a master may have taken it. */
-  left: boolean
-}
-interface PendingEmit extends PendingBase {
-  readonly kind: 'emit'
-  readonly event: CommittedEvent
-  readonly idle: IdleRuns
-}
-interface PendingMutate extends PendingBase {
-  readonly kind: 'mutate'
-  readonly mutator: (state: unknown) => unknown
-  /** What it is when sent: a patch on the version `base`, and what that writes. */
-  base: number
-  patch: Patch
-  writes: Change['writes']
-  /** Its patch no longer holds: a commit wrote what it writes, or it was refused so. */
-  stale: boolean
-}
-type Pending = PendingEmit | PendingMutate
-
-/** What the emits among so many first changes predicted. */
-interface Guessed {
-  readonly count: number
-  readonly writes: Writes
-}
-
-/** A change as it goes up, with what the envelope needs. */
-export type Outgoing = { readonly id: string; readonly at: number } & (
-  | { readonly command: 'emit'; readonly payload: UpPayload<'emit'> }
-  | { readonly command: 'mutate'; readonly payload: UpPayload<'mutate'> }
-)
-
-/** A change that left without a commit, as the program is told. */
-export interface Refusal {
-  readonly seq: number
-  readonly error: NamedMasterError
-  readonly event: string | undefined
-  readonly patch: Patch | undefined
-}
 
 export interface ReplicaEvents {
   changed: [change: { version: number; paths: readonly string[] }]
@@ -119,13 +71,8 @@ export class Replica {
   #refusals: DownPayload<'refused'>[] = []
 
   #client: number | undefined
-  #pending: Pending[] = []
-  #nextSeq = 1
-  #lastSeq = 0
+  readonly #pending = new PendingChanges()
   #settledSeq = 0
-  #acknowledged: number[] = []
-  /** Told once the state is whole again. */
-  readonly #returned: Refusal[] = []
   /** Whether the next welcome is the first of its link. */
   #freshLink = false
 
@@ -160,11 +107,11 @@ export class Replica {
   }
   /** Changes not answered yet. */
   get pending(): number {
-    return this.#pending.length
+    return this.#pending.size
   }
   /** The seq of the latest change made; settled when `events.settled` has said as much. */
   get latestSeq(): number {
-    return this.#nextSeq - 1
+    return this.#pending.latestSeq
   }
   get settledSeq(): number {
     return this.#settledSeq
@@ -173,26 +120,19 @@ export class Replica {
   /** An own emit: predicted, kept. Whoever calls has checked name and payload. */
   emit(event: CommittedEvent): void {
     this.#admit()
-    const seq = this.#nextSeq++
-    const pending: PendingEmit = {
-      kind: 'emit', seq, id: event.id, at: event.at, event, idle: [], shown: undefined, sent: false, left: false,
-    } // prettier-ignore
+    const pending = this.#pending.emit(event)
     this.#predict(pending, 'predict')
-    this.#pending.push(pending)
     if (pending.shown !== undefined) this.#tell(pathsOf(pending.shown.writes))
   }
 
   /** An own mutate: shown, kept. Throws what the mutator throws; then nothing has happened. */
   mutate(mutator: (state: unknown) => unknown, id: string, at: number): void {
     this.#admit()
-    const change = this.#runMutator(mutator)
+    const shown = this.#runMutator(mutator)
     // Also what does nothing is on top of the stack of changes until it is taken back.
-    if (change.patch.length === 0) return change.undo()
-    const { patch, writes } = change
-    this.#pending.push({
-      kind: 'mutate', seq: this.#nextSeq++, id, at, mutator, base: this.version, patch, writes, shown: change,
-      sent: false, left: false, stale: false,
-    }) // prettier-ignore
+    if (shown.patch.length === 0) return shown.undo()
+    const { patch, writes } = shown
+    this.#pending.mutate({ id, at, mutator, base: this.version, patch, writes, shown })
     this.#tell(pathsOf(writes))
   }
 
@@ -209,10 +149,7 @@ export class Replica {
     this.#snapshot = undefined
     this.#ahead = []
     this.#refusals = []
-    for (const pending of this.#pending) {
-      pending.left ||= pending.sent
-      pending.sent = false
-    }
+    this.#pending.relink()
   }
 
   /**
@@ -250,27 +187,9 @@ export class Replica {
     this.#trusted = false
   }
 
-  /**
-   * The changes that may leave now, marked as sent: all of them in order, up to a mutate that writes what an own
-   * unanswered emit predicted (a guess must not become truth).
-   */
+  /** The changes that may leave now, marked as sent: see PendingChanges. */
   sendable(): Outgoing[] {
-    if (!this.live) return []
-    const outgoing: Outgoing[] = []
-    const from = this.#unsentFrom()
-    let prev = this.#pending[from - 1]?.seq ?? this.#lastSeq
-    let guessed: Guessed | undefined
-    for (let i = from; i < this.#pending.length; i++) {
-      const pending = this.#pending[i] as Pending
-      if (pending.kind === 'mutate') {
-        guessed = this.#guessed(i, guessed)
-        if (overlaps(pending.writes, guessed.writes)) break
-      }
-      outgoing.push(toOutgoing(pending, prev))
-      pending.sent = true
-      prev = pending.seq
-    }
-    return outgoing
+    return this.live ? this.#pending.sendable() : []
   }
 
   /**
@@ -278,18 +197,17 @@ export class Replica {
    * follows it is given out again.
    */
   reject(seq: number, error: NamedMasterError): void {
-    const at = this.#pending.findIndex((other) => other.seq === seq)
-    const pending = this.#pending[at]
+    const pending = this.#pending.find(seq)
     if (pending === undefined) return
-    for (const later of this.#pending.slice(at)) later.sent = false
-    this.#rebuild(() => this.#giveBack(pending, error))
+    this.#pending.resendFrom(pending)
+    this.#rebuild(() => this.#pending.giveBack(pending, error))
   }
 
   /** Gives all that is not answered back to the program. */
   abandon(error: NamedMasterError): void {
-    if (this.#pending.length === 0) return
+    if (this.#pending.size === 0) return
     this.#rebuild(() => {
-      for (const pending of [...this.#pending]) this.#giveBack(pending, error)
+      for (const pending of this.#pending.all) this.#pending.giveBack(pending, error)
     })
   }
 
@@ -303,12 +221,7 @@ export class Replica {
     if (this.#handlers.busy) {
       throw new NamedMasterError('store-busy', 'The store cannot be changed inside a handler or a mutator')
     }
-    if (this.#pending.length >= MAX_PENDING_CHANGES) {
-      throw new NamedMasterError(
-        'outbox-full',
-        `${MAX_PENDING_CHANGES} changes wait for the master; wait for settled()`,
-      )
-    }
+    this.#pending.admit()
   }
 
   #reaches(welcome: DownPayload<'welcome'>): boolean {
@@ -324,18 +237,15 @@ export class Replica {
   #catchUp(welcome: DownPayload<'welcome'>): void {
     const first = this.#position === undefined
     const { by, lastSeq = 0 } = welcome
-    const forgotten = welcome.lastSeq === undefined
-    const lost = forgotten ? [] : this.#acknowledged.filter((seq) => seq > lastSeq)
-    this.#acknowledged = forgotten ? [] : this.#acknowledged.filter((seq) => seq <= lastSeq)
+    // Before the commits: what came after the welcome's position may answer more.
+    const lost = this.#pending.welcome(welcome.lastSeq)
     this.#catchingUp = undefined
     this.#trusted = true
     this.#rebuild((paths) => {
-      // Before the commits: what came after the welcome's position may answer more.
-      this.#lastSeq = lastSeq
       if (this.#snapshot !== undefined) {
         this.#tree.reset(this.#snapshot.state)
         this.#position = { term: welcome.position.term, version: this.#snapshot.version }
-        for (const pending of this.#pending) if (pending.kind === 'mutate') pending.stale = true
+        for (const pending of this.#pending.all) if (pending.kind === 'mutate') pending.stale = true
         this.#snapshot = undefined
         paths.add('')
       }
@@ -343,8 +253,7 @@ export class Replica {
       this.#applyAhead(paths, by === 'commits')
       this.#position = { term: welcome.position.term, version: this.version }
       if (this.#unknownThere) this.#forgotten()
-      for (const { seq } of this.#pending) if (seq <= lastSeq) this.#acknowledge(seq)
-      this.#answered((pending) => pending.seq <= lastSeq)
+      for (const { seq } of this.#pending.all) if (seq <= lastSeq) this.#pending.committed(seq)
     })
     this.events.emit('caughtUp', { by, lost, first })
   }
@@ -356,14 +265,14 @@ export class Replica {
       'unknown-outcome',
       'The master no longer knows this slave and may or may not have taken this change',
     )
-    for (const pending of this.#pending.filter(({ left }) => left)) this.#giveBack(pending, error)
+    for (const pending of this.#pending.all) if (pending.left) this.#pending.giveBack(pending, error)
   }
 
   #advance(): void {
     if (this.#ahead.length === 0 && this.#refusals.length === 0) return
     if (this.position === undefined) throw impossible('commits came before a welcome')
     const confirmed = this.#confirm()
-    const waiting = confirmed && this.#pending.slice(this.#unsentFrom()).some(({ kind }) => kind === 'mutate')
+    const waiting = confirmed && this.#pending.mutateWaits
     if (this.#ahead.length > 0 || this.#due().length > 0 || waiting) this.#rebuild((paths) => this.#applyAhead(paths))
     else this.#tellSettled()
   }
@@ -375,12 +284,11 @@ export class Replica {
   #confirm(): boolean {
     let taken = 0
     for (const commit of this.#ahead) {
-      const [pending] = this.#pending
+      const pending = this.#pending.first
       if (commit.version !== this.version + 1 || commit.origin === undefined) break
       if (commit.origin.client !== this.#client || commit.origin.seq !== pending?.seq) break
       if (!equalJson(pending.shown?.patch ?? [], commit.patch)) break
-      this.#pending.shift()
-      this.#acknowledge(pending.seq)
+      this.#pending.committed(pending.seq)
       this.#moveTo(commit.version)
       taken++
     }
@@ -394,7 +302,7 @@ export class Replica {
    */
   #rebuild(change: (paths: Set<string>) => void): void {
     const paths = new Set<string>()
-    for (const pending of this.#pending.toReversed()) {
+    for (const pending of this.#pending.all.toReversed()) {
       if (pending.shown === undefined) continue
       for (const path of pathsOf(pending.shown.writes)) paths.add(path)
       pending.shown.undo()
@@ -424,19 +332,16 @@ export class Replica {
       this.#moveTo(commit.version)
       for (const path of pathsOf(writes)) paths.add(path)
       const seq = commit.origin?.client === this.#client ? commit.origin?.seq : undefined
-      // The first of them as a rule: answers come in order.
-      const at = seq === undefined ? -1 : this.#pending.findIndex((pending) => pending.seq === seq)
       // A client's own mutates never conflict with each other: the later was made on the earlier.
-      if (this.#pending[at]?.kind !== 'mutate') this.#markStale(writes)
-      if (at !== -1) this.#pending.splice(at, 1)
-      if (seq !== undefined) this.#acknowledge(seq)
+      if (seq === undefined || this.#pending.find(seq)?.kind !== 'mutate') this.#markStale(writes)
+      if (seq !== undefined) this.#pending.committed(seq)
       else if (telling) this.#observe(commit)
     }
   }
 
   /** Pending mutates that a commit conflicts with: they will be refused. */
   #markStale(writes: Change['writes']): void {
-    for (const pending of this.#pending) {
+    for (const pending of this.#pending.all) {
       if (pending.kind === 'mutate' && !pending.stale) pending.stale = conflicts(pending.writes, writes)
     }
   }
@@ -457,19 +362,18 @@ export class Replica {
     const due = this.#due()
     this.#refusals = this.#refusals.filter((refusal) => !due.includes(refusal))
     for (const refusal of due) {
-      const at = this.#pending.findIndex(({ seq }) => seq === refusal.seq)
-      const pending = this.#pending[at]
+      const pending = this.#pending.find(refusal.seq)
       if (pending === undefined) continue
-      for (const later of this.#pending.slice(at)) later.sent = false
+      this.#pending.resendFrom(pending)
       if (pending.kind === 'mutate' && refusal.code === 'conflict') pending.stale = true
-      else this.#giveBack(pending, NamedMasterError.fromFault(refusal))
+      else this.#pending.giveBack(pending, NamedMasterError.fromFault(refusal))
     }
   }
 
   #showAgain(paths: Set<string>): void {
     // From the first sent mutate that no longer holds, all of them are only shown: the refusal is on its way.
     let onlyShown = false
-    for (const pending of [...this.#pending]) {
+    for (const pending of this.#pending.all) {
       if (pending.kind === 'emit') {
         this.#predict(pending, 'rerun')
       } else if (!pending.sent) {
@@ -488,7 +392,7 @@ export class Replica {
     const run = { phase, origin: this.#originOf(pending), idle: pending.idle }
     // A throw only means that there is no prediction: what the master decides is shown.
     pending.shown = this.#attempt(() =>
-      this.#transact((transaction) => void this.#handlers.run(transaction, pending.event, run)),
+      transact(this.#tree, (transaction) => void this.#handlers.run(transaction, pending.event, run)),
     )
   }
 
@@ -509,36 +413,24 @@ export class Replica {
       if (change.patch.length === 0) {
         change.undo()
         // What only a guess made empty may yet have something to write.
-        const guessed = this.#guessed(this.#pending.indexOf(pending))
-        if (!overlaps(pending.writes, guessed.writes)) this.#answered((other) => other === pending)
+        if (!this.#pending.guesses(pending)) this.#pending.drop(pending)
         return
       }
       const { patch, writes } = change
       Object.assign(pending, { patch, writes, base: this.version, stale: false, shown: change })
     } catch (error) {
       const message = messageOf(error, 'The mutator threw when it was run again')
-      this.#giveBack(pending, new NamedMasterError('mutator-failed', message, { cause: error }))
+      this.#pending.giveBack(pending, new NamedMasterError('mutator-failed', message, { cause: error }))
     }
   }
 
   #runMutator(mutator: (state: unknown) => unknown): Change {
-    const change = this.#transact((transaction) => {
+    const change = transact(this.#tree, (transaction) => {
       transaction.run((draft) => this.#handlers.exclusively('a mutator', () => mutator(draft)))
     })
     if (change.patch.length <= MAX_OPERATIONS) return change
     change.undo()
     throw new NamedMasterError('too-large', `A mutate may change ${MAX_OPERATIONS} places; send an event instead`)
-  }
-
-  #transact(program: (transaction: Transaction) => void): Change {
-    const transaction = this.#tree.begin()
-    try {
-      program(transaction)
-      return transaction.finish()
-    } catch (error) {
-      transaction.rollback()
-      throw error
-    }
   }
 
   #attempt<T>(program: () => T): T | undefined {
@@ -549,44 +441,8 @@ export class Replica {
     }
   }
 
-  /** The index of the first change that is not on its way. */
-  #unsentFrom(): number {
-    let from = this.#pending.length
-    while (this.#pending[from - 1]?.sent === false) from--
-    return from
-  }
-
-  /** What own emits before this index only guessed; goes on from what is known of fewer. */
-  #guessed(before: number, { count, writes }: Guessed = { count: 0, writes: emptyWrites }): Guessed {
-    for (let i = count; i < before; i++) {
-      const earlier = this.#pending[i]
-      if (earlier?.kind === 'emit' && earlier.shown !== undefined) writes = together(writes, earlier.shown.writes)
-    }
-    return { count: before, writes }
-  }
-
   #originOf(pending: Pending): EventInfo['origin'] {
     return this.#client === undefined ? undefined : { client: this.#client, seq: pending.seq }
-  }
-
-  #answered(which: (pending: Pending) => boolean): void {
-    this.#pending = this.#pending.filter((pending) => !which(pending))
-  }
-
-  #acknowledge(seq: number): void {
-    this.#lastSeq = Math.max(this.#lastSeq, seq)
-    this.#acknowledged.push(seq)
-    if (this.#acknowledged.length > MAX_ACKNOWLEDGED_SEQS) this.#acknowledged.shift()
-  }
-
-  #giveBack(pending: Pending, error: NamedMasterError): void {
-    this.#answered((other) => other === pending)
-    this.#returned.push({
-      seq: pending.seq,
-      error,
-      event: pending.kind === 'emit' ? pending.event.event : undefined,
-      patch: pending.kind === 'mutate' ? pending.patch : undefined,
-    })
   }
 
   #moveTo(version: number): void {
@@ -599,22 +455,12 @@ export class Replica {
 
   /** Programs are told when the state is whole again, never in the middle of a rebuild. */
   #tellSettled(): void {
-    for (const refusal of this.#returned.splice(0)) this.events.emit('refused', refusal)
-    const settled = (this.#pending[0]?.seq ?? this.#nextSeq) - 1
+    for (const refusal of this.#pending.takeReturned()) this.events.emit('refused', refusal)
+    const settled = this.#pending.settledSeq
     if (settled === this.#settledSeq) return
     this.#settledSeq = settled
     this.events.emit('settled', settled)
   }
-}
-
-function toOutgoing(pending: Pending, prev: number): Outgoing {
-  const { seq, id, at } = pending
-  if (pending.kind === 'mutate') {
-    const { base, patch } = pending
-    return { command: 'mutate', id, at, payload: { seq, prev, base, patch: patch as UpPayload<'mutate'>['patch'] } }
-  }
-  const { event, payload } = pending.event
-  return { command: 'emit', id, at, payload: { seq, prev, event, ...(payload === undefined ? {} : { payload }) } }
 }
 
 const impossible = (what: string): NamedMasterError =>

@@ -11,7 +11,7 @@ import type { CommittedEvent, Origin, Patch } from '../protocol/replication.js'
 import { checkEventName, Handlers, madeEvent, takePayload, type AnyHandler } from './handlers.js'
 import type { EventInfo, Handler, Microstore, Mutator, StoreListener } from './microstore.js'
 import { pathsOf } from './patch.js'
-import { createTree, type Change, type Tree } from './tree.js'
+import { createTree, transact, type Change, type Tree } from './tree.js'
 
 /** One numbered change of a store. */
 export interface StoreChange {
@@ -114,7 +114,7 @@ class LocalStore<S> implements Microstore<S> {
   mutate(mutator: Mutator<S>): S {
     this.#refuseInside('mutate')
     this.#owner?.admit()
-    const change = this.#transact((transaction) => {
+    const change = transact(this.#tree, (transaction) => {
       transaction.run((draft) => this.#handlers.exclusively('a mutator', () => mutator(draft as S)))
     })
     if (change.patch.length > 0) this.#changed(change, [], undefined)
@@ -179,7 +179,7 @@ class LocalStore<S> implements Microstore<S> {
     let events: readonly CommittedEvent[] = []
     let change: Change
     try {
-      change = this.#transact((transaction) => {
+      change = transact(this.#tree, (transaction) => {
         events = this.#handlers.run(transaction, event, { phase: 'commit', origin })
       })
     } catch (error) {
@@ -190,17 +190,6 @@ class LocalStore<S> implements Microstore<S> {
 
   #observe(event: CommittedEvent, origin: EventInfo['origin']): void {
     this.#handlers.observe(() => this.#tree.begin(), event, { phase: 'volatile', origin }, this.#report)
-  }
-
-  #transact(program: (transaction: ReturnType<Tree['begin']>) => void): Change {
-    const transaction = this.#tree.begin()
-    try {
-      program(transaction)
-      return transaction.finish()
-    } catch (error) {
-      transaction.rollback()
-      throw error
-    }
   }
 
   #changed(change: Change, events: readonly CommittedEvent[], origin: Origin | undefined): StoreChange {

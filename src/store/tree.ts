@@ -247,3 +247,15 @@ function openPath(ledger: Ledger, tokens: readonly string[]): Container | undefi
   }
   return container
 }
+
+/** One transaction around a program; what it throws takes everything back. */
+export function transact(tree: Tree, program: (transaction: Transaction) => void): Change {
+  const transaction = tree.begin()
+  try {
+    program(transaction)
+    return transaction.finish()
+  } catch (error) {
+    transaction.rollback()
+    throw error
+  }
+}

@@ -18,7 +18,8 @@ import {
 import { Authority, newClient, type Client, type LogEntry, type Outcome } from '#src/store/authority.js'
 import { Handlers, madeEvent, takePayload, type AnyHandler } from '#src/store/handlers.js'
 import type { Microstore } from '#src/store/microstore.js'
-import { Replica, type Outgoing, type Refusal, type ReplicaMessage } from '#src/store/replica.js'
+import type { Outgoing, Refusal } from '#src/store/pending.js'
+import { Replica, type ReplicaMessage } from '#src/store/replica.js'
 import { coreOf, createStore, type StoreCore } from '#src/store/store.js'
 
 /** Any message as its reader has it. */

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { NamedMasterError } from '#src/errors.js'
 import type { EventInfo } from '#src/store/microstore.js'
-import { MAX_PENDING_CHANGES } from '#src/store/replica.js'
+import { MAX_PENDING_CHANGES } from '#src/store/pending.js'
 import { increment, initial, seqs, world, type State } from '../suites/counters.js'
 import { Host, settle, type Guest } from '../suites/replication.js'
 
