@@ -274,7 +274,7 @@ function described({ type, sdp }: RTCSessionDescriptionInit | RTCLocalSessionDes
  */
 function demandData({ sdp }: Description): void {
   const sections = sdp.match(/^m=.*/gm) ?? []
-  if (sections.length === 1 && sections[0]?.startsWith('m=application ') === true) return
+  if (sections.length === 1 && sections[0]?.startsWith('m=application ')) return
   throw new NamedMasterError(
     'invalid-message',
     'The other end sent a session description that is not for one data channel: it must have one section, of data.',
