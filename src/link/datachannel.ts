@@ -272,7 +272,7 @@ function described({ type, sdp }: RTCSessionDescriptionInit | RTCLocalSessionDes
 }
 
 /**
- * Exactly one section, of data. An engine makes a transport for each that is not bundled, with its threads and sockets:
+ * Exactly one section, of data. An engine makes a transport for each that is not bundled, with its sockets:
  * a stranger's offer of 40 KB, with 120 sections of video, was answered with 960 open files.
  */
 function demandData({ sdp }: Description): void {

@@ -22,7 +22,7 @@ const BULK_CHARACTERS = 64 * 1024
 
 /**
  * Characters of volatile events that one slave may have sent on in a second, and at most saved up: a cursor at 60 frames a
- * second needs a third of it. More would take the room in everybody's links that commits need, so it is dropped.
+ * second needs a quarter of it. More would take the room in everybody's links that commits need, so it is dropped.
  */
 const VOLATILE_CHARACTERS_PER_SECOND = 256 * 1024
 const MAX_VOLATILE_CHARACTERS = 2 * VOLATILE_CHARACTERS_PER_SECOND

@@ -66,8 +66,9 @@ export interface TreeOptions {
 }
 
 /**
- * Elements that the insertions and removals of one patch may move in all: about a second of work. Without a bound a patch
- * of 4 MB takes minutes; ten thousand insertions at the head of a hundred thousand elements are half of it.
+ * Elements that the insertions and removals of one patch may move in all: a third of a second at 1,000,000 elements, where
+ * each insertion at the head took 0.14 ms, so that 100,000 operations in 4 MB would take 14 s. Ten thousand insertions
+ * at the head of 100,000 elements are half of it.
  */
 const MAX_MOVED_ELEMENTS = 2 ** 31
 
