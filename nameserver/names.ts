@@ -74,7 +74,7 @@ export class Names {
     return this.#inTurn(name, async () => {
       const known = await this.#find(name)
       if (known === undefined) {
-        if (key !== undefined && !v.is(Secret, key)) throw incorrectKey(name)
+        if (key !== undefined && !v.is(Secret, key)) throw malformedKey(name)
         mayRegister()
         if (key === undefined) return this.#registerProvisionally(name, attempt)
         await this.#write(name, { hash: hash(key), claim: 1, registered: Date.now() })
@@ -255,7 +255,13 @@ function demandKey(name: string, known: Stored, key: string): void {
 const incorrectKey = (name: string): NamedMasterError =>
   new NamedMasterError(
     'incorrect-key',
-    `This is not the key of "${name}": use the database that registered it, or another name`,
+    `This is not the key of "${name}": use the database or the key that registered it, or another name`,
+  )
+
+const malformedKey = (name: string): NamedMasterError =>
+  new NamedMasterError(
+    'incorrect-key',
+    `What was given for "${name}" is not a key: a key is the 43 characters that a name server made; without one the name is registered anew`,
   )
 
 const storageFailed = (cause: unknown): NamedMasterError =>

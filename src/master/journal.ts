@@ -5,6 +5,7 @@
  * announced. Keys are on disk when `keepKey` resolves. For now commits and counters live in memory only.
  */
 import { openStorage, type Storage } from '#storage'
+import { NamedMasterError } from '../errors.js'
 import type { LogEntry } from '../store/authority.js'
 
 export interface ClientRecord {
@@ -65,7 +66,13 @@ class StoredJournal implements Journal {
   }
 
   async keepKey(nameServer: string, name: string, key: string): Promise<void> {
-    await this.#storage.table('keys').put(keyOf(nameServer, name), key, { sync: true })
+    try {
+      await this.#storage.table('keys').put(keyOf(nameServer, name), key, { sync: true })
+    } catch (cause) {
+      throw new NamedMasterError('storage-failed', 'The key could not be written: check the disk of the data folder', {
+        cause,
+      })
+    }
   }
 
   close(): Promise<void> {

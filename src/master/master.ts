@@ -10,7 +10,7 @@ import { NamedMasterError, type ErrorCode } from '../errors.js'
 import { Events } from '../events.js'
 import { consoleLog, type Log } from '../log.js'
 import { NAME_RULE, normalizeName } from '../protocol/naming.js'
-import { NameClient } from '../signal/name-client.js'
+import { NameClient, parseUrl } from '../signal/name-client.js'
 import { adopt, type ForeignStore } from '../store/adopt.js'
 import { coreOf } from '../store/store.js'
 import { Admission } from './admission.js'
@@ -21,6 +21,9 @@ import { Sessions, type SlaveInfo } from './sessions.js'
 
 /** Slaves at once, unless the program says otherwise: about 300 KB and 17 file descriptors each under wrtc. */
 const DEFAULT_MAX_SLAVES = 1000
+/** What to do about `exists`. */
+const KEY_ADVICE = 'use the `data` folder or the `key` that registered it, or choose another name'
+
 export type MasterStatus = 'stopped' | 'starting' | 'started' | 'reconnecting' | 'evicted' | 'closed'
 
 export interface MasterOptions {
@@ -67,7 +70,9 @@ export class Master {
 
   /** No I/O happens before `startServer`. @throws TypeError when the address of the name server is none */
   constructor(url: string, options: MasterOptions) {
-    this.#url = url
+    if (typeof options?.store !== 'object')
+      throw new TypeError('new Master(url, { store }): give it the store to serve')
+    this.#url = parseUrl(url).href
     this.#options = options
     this.#clock = options.clock ?? systemClock
     this.#log = options.log ?? consoleLog
@@ -118,7 +123,7 @@ export class Master {
     return this.#inTurn(async () => {
       if (this.#status === 'closed') throw new TypeError('startServer: this master is closed')
       const wanted = normalizeName(name)
-      if (wanted === undefined) throw new NamedMasterError('invalid-name', `${NAME_RULE}; "${name}" is none`)
+      if (wanted === undefined) throw new NamedMasterError('invalid-name', `${NAME_RULE}; "${name}" is not one`)
       if (this.#claim.name === wanted) return 'started'
       if (this.#claim.name !== undefined) {
         throw new TypeError(`startServer: this master serves "${this.#claim.name}"; call stopServer() first`)
@@ -128,6 +133,7 @@ export class Master {
         this.#journal ??= await this.#openJournal()
         const answer = await this.#claim.take(wanted, this.#url, this.#journal, this.#options.key)
         this.#setStatus(answer === 'exists' ? 'stopped' : 'started')
+        if (answer === 'exists') this.#log('warn', `"${wanted}" is taken, and its key is not here: ${KEY_ADVICE}`)
         return answer
       } catch (error) {
         this.#setStatus('stopped')

@@ -138,7 +138,6 @@ export type ServerCommand = keyof typeof serverVocabulary
 export type ClientPayload<C extends ClientCommand> = PayloadOf<typeof clientVocabulary, C>
 export type ServerPayload<C extends ServerCommand> = PayloadOf<typeof serverVocabulary, C>
 export type ResultOf<C extends keyof typeof resultOf> = v.InferOutput<(typeof resultOf)[C]>
-export type Acknowledgement = Message<typeof acknowledgementVocabulary>
 
 export const parseClientMessage = parser(clientVocabulary)
 export const parseServerMessage = parser(serverVocabulary)

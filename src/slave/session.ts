@@ -105,7 +105,8 @@ export class Session {
         resolve()
       })
       link.events.on('message', (message) => {
-        if (timer !== undefined) {
+        // A heartbeat is no progress.
+        if (timer !== undefined && message.command !== 'pong') {
           this.#clock.clearTimeout(timer)
           timer = this.#clock.setTimeout(tooLate, WELCOME_TIMEOUT_MS)
         }

@@ -99,7 +99,7 @@ export class Slave<S = unknown> implements Microstore<S> {
     return this.#status
   }
 
-  /** Why the last `connect` answered false, or the connection was last lost. */
+  /** Why the last `connect` answered false, or why the connection is lost; undefined while connected. */
   get lastError(): NamedMasterError | undefined {
     return this.#lastError
   }
@@ -127,7 +127,7 @@ export class Slave<S = unknown> implements Microstore<S> {
    */
   async connect(name: string, options: ConnectOptions = {}): Promise<boolean> {
     const wanted = normalizeName(name)
-    if (wanted === undefined) throw new NamedMasterError('invalid-name', `${NAME_RULE}; "${name}" is none`)
+    if (wanted === undefined) throw new NamedMasterError('invalid-name', `${NAME_RULE}; "${name}" is not one`)
     if (this.#pursuit !== undefined && this.#pursuit.name !== wanted) {
       throw new TypeError(`connect: this slave is connected to "${this.#pursuit.name}"; call disconnect() first`)
     }
@@ -214,11 +214,11 @@ export class Slave<S = unknown> implements Microstore<S> {
    * @throws NamedMasterError `no-such-method`, `method-failed` or the method's own code, `timeout`, `aborted`,
    * `unknown-outcome`, `closed`, `not-connected`, `too-many`, `too-large`, `invalid-json`
    */
-  call(method: string, params?: unknown, options: CallOptions = {}): Promise<unknown> {
+  call<T = unknown>(method: string, params?: unknown, options: CallOptions = {}): Promise<T> {
     if (this.#pursuit === undefined) {
       return Promise.reject(new NamedMasterError('not-connected', 'There is no master to call: await connect() first'))
     }
-    return this.#session.calls.call(method, params, this.#session.replica.latestSeq, options)
+    return this.#session.calls.call(method, params, this.#session.replica.latestSeq, options) as Promise<T>
   }
 
   /** An object whose every method calls the master's `<prefix>.<method>` with the list of its arguments. */
@@ -246,6 +246,7 @@ export class Slave<S = unknown> implements Microstore<S> {
       this.events.emit('refused', { code: error.code, message: error.message, seq, event, patch })
     })
     session.events.on('caughtUp', ({ by, lost, first }) => {
+      this.#lastError = undefined
       this.#setStatus('connected')
       if (first) return
       if (by === 'commits') this.events.emit('resumed')
@@ -312,8 +313,10 @@ export class Slave<S = unknown> implements Microstore<S> {
         if (status === 'connected') answer(true)
         else if (status === 'disconnected') answer(false)
       })
-      const late = (): void =>
-        giveUp(new NamedMasterError('timeout', `The master was not reached within ${timeout} ms`))
+      const late = (): void => {
+        const why = pursuit.lastError === undefined ? '' : `: ${pursuit.lastError.message}`
+        giveUp(new NamedMasterError('timeout', `The master was not reached within ${timeout} ms${why}`))
+      }
       const timer = timeout === undefined ? undefined : this.#clock.setTimeout(late, timeout)
       signal?.addEventListener('abort', onAbort)
       if (signal?.aborted === true) onAbort()

@@ -10,6 +10,7 @@ import { NamedMasterError } from '../errors.js'
 import { copyJson, equalJson, isWellFormed, type JsonValue } from '../protocol/json.js'
 import { MAX_EVENT_CHARACTERS, MAX_EVENTS_PER_COMMIT, type CommittedEvent } from '../protocol/replication.js'
 import type { EventInfo, Phase } from './microstore.js'
+import { deepFreeze } from './ledger.js'
 import type { Transaction } from './tree.js'
 
 /** Any store's handler; what it is given was checked by whoever runs it. */
@@ -203,12 +204,4 @@ export function takePayload(payload: unknown): JsonValue | undefined {
   if (!copied.ok)
     throw new NamedMasterError('invalid-json', `The payload cannot travel: ${copied.reason} (at "${copied.path}")`)
   return deepFreeze(copied.value)
-}
-
-export function deepFreeze<T extends JsonValue | undefined>(value: T): T {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value)
-    for (const inner of Object.values(value)) deepFreeze(inner)
-  }
-  return value
 }

@@ -214,3 +214,12 @@ function restoreArray(record: ArrayRecord, array: JsonValue[]): void {
   array.length = content.length
   for (let i = 0; i < content.length; i++) array[i] = content[i] as JsonValue
 }
+
+/** The value itself, which nobody can change any more. */
+export function deepFreeze<T extends JsonValue | undefined>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const inner of Object.values(value)) deepFreeze(inner)
+  }
+  return value
+}

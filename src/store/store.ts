@@ -59,9 +59,6 @@ const cores = new WeakMap<object, StoreCore>()
 /** The core of a store that `createStore` made; undefined for any other object. */
 export const coreOf = (store: object): StoreCore | undefined => cores.get(store)
 
-declare const process: { readonly env: { readonly NODE_ENV?: string } } | undefined
-const freezeByDefault = typeof process !== 'undefined' && process.env.NODE_ENV !== 'production'
-
 /**
  * Makes a store. `initialState` is any JSON value; it is copied.
  * @throws NamedMasterError `invalid-json` naming the path of what JSON cannot carry
@@ -86,7 +83,7 @@ class LocalStore<S> implements Microstore<S> {
   #owner: StoreOwner | undefined
 
   constructor(initial: JsonValue, options: StoreOptions) {
-    this.#tree = createTree(initial, { freeze: options.freeze ?? freezeByDefault })
+    this.#tree = createTree(initial, options)
     this.#report = options.report ?? ((error) => console.error('A listener of the store threw:', error))
     this.#notifier = new Notifier(this.#report)
     cores.set(this, this.#core())

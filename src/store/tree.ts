@@ -12,7 +12,7 @@ import { MAX_DEPTH, type JsonValue } from '../protocol/json.js'
 import type { Operation, Patch } from '../protocol/replication.js'
 import { difference } from './difference.js'
 import { runProgram } from './draft.js'
-import { ABSENT, isArray, isContainer, Ledger, nestsWithin, type Container, type Owned } from './ledger.js'
+import { ABSENT, isArray, isContainer, Ledger, nestsWithin, type Container, type Owned, deepFreeze } from './ledger.js'
 import { parseIndex, parsePointer, WritesBuilder, type Writes } from './patch.js'
 
 /** One finished change of a tree. `patch` leads from before to after; it is empty when nothing differs. */
@@ -61,7 +61,10 @@ export interface Tree {
 }
 
 export interface TreeOptions {
-  /** Freezes the narrow containers that transactions make, to find programs that write to what they only read. */
+  /**
+   * Freezes what the tree was given and the narrow containers that transactions make, to find programs that write to what
+   * they may only read. Default: unless NODE_ENV is "production", where there is one.
+   */
   readonly freeze?: boolean
 }
 
@@ -72,9 +75,12 @@ export interface TreeOptions {
  */
 const MAX_MOVED_ELEMENTS = 2 ** 31
 
+declare const process: { readonly env: { readonly NODE_ENV?: string } } | undefined
+const freezeByDefault = typeof process !== 'undefined' && process.env.NODE_ENV !== 'production'
+
 /** A tree with this state, which it owns from now on: JSON within the limits of protocol/json.ts, not checked again. */
 export function createTree(initial: JsonValue | undefined, options: TreeOptions = {}): Tree {
-  return new JsonTree(initial, options.freeze ?? false)
+  return new JsonTree(initial, options.freeze ?? freezeByDefault)
 }
 
 class JsonTree implements Tree {
@@ -89,6 +95,7 @@ class JsonTree implements Tree {
   constructor(initial: JsonValue | undefined, freeze: boolean) {
     this.#value = initial
     this.#freeze = freeze
+    if (freeze) deepFreeze(initial)
   }
 
   get value(): JsonValue | undefined {
@@ -97,7 +104,7 @@ class JsonTree implements Tree {
 
   reset(value: JsonValue | undefined): void {
     this.#disown('reset')
-    this.#value = value
+    this.#value = this.#freeze ? deepFreeze(value) : value
   }
 
   pin(): JsonValue | undefined {

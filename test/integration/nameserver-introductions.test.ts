@@ -228,7 +228,7 @@ describe('name server: introductions', () => {
     // Once: it comes up a second time and nobody waits.
     await master.request('stopServer', { name: 'garage', key })
     await master.request('startServer', { name: 'garage', key, attempt: secret() })
-    expect(await slave.request('watch', { name: 'garage' })).to.deep.equal({ live: true })
+    expect(await slave.request('watch', { name: 'garage' })).to.include({ live: true })
 
     await master.request('stopServer', { name: 'garage', key })
     await slave.request('watch', { name: 'garage' })

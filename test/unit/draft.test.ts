@@ -206,7 +206,7 @@ describe('draft', () => {
   it('changes both places of a draft that is looked at again in its second', () => {
     const tree = createTree({ small: { items: [1] } })
     change(tree, (state) => {
-      state['copy'] = state['small'] as JsonValue
+      state['copy'] = state['small']
       ;(state['copy'] as State)['touched'] = true
     })
     expect(tree.value).deep.equal({ small: { items: [1], touched: true }, copy: { items: [1], touched: true } })
