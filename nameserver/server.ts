@@ -97,7 +97,7 @@ export async function createNameServer(options: NameServerOptions = {}): Promise
 
   let closing: Promise<void> | undefined
   const router = createRouter(inner, door, () => closing === undefined && storage.open)
-  const server = options.server ?? createServer(express().disable('x-powered-by').use(router))
+  const server = options.server ?? createServer(express().disable('x-powered-by').use(router).get('/', frontPage))
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     if (isOurs(request)) inner.emit('upgrade', request, socket, head)
     // Without us Node would have ended it; with others it is for them to decide.
@@ -166,6 +166,11 @@ function createRouter(inner: HttpServer, door: Door, serving: () => boolean): Ro
     say(response, 404, 'text/plain', 'named-master.js has not been built: run "npm run build"\n')
   })
   return router
+}
+
+/** Somebody opened its address in a browser. */
+const frontPage = (_request: Request, response: Response) => {
+  say(response, 200, 'text/plain', 'This is a named-master name server: give its address to a Master or a Slave.\n')
 }
 
 /** For who mounts the handler without an application around it. */

@@ -133,7 +133,7 @@ function welcome() {
     '  Open it in two windows: what you do in one, the other shows.',
     ...others.map((one) => `  In your network  http://${one?.address}:${address.port}`),
     ...(everywhere ? [] : ['  For other devices in your network:  HOST=0.0.0.0 npm start']),
-    `  Ctrl+C ends it. Its data is in ${folder}.`,
+    `  Ctrl+C ends it, and the notes with it: they are kept in memory. The key of its name is in ${folder}.`,
     '',
   ].join('\n')
 }

@@ -6,7 +6,7 @@ store.subscribe(() => console.log(store.getState()))
 
 const master = new Master('http://localhost:8002', { store, data: './garage-data' })
 master.expose('sum', ({ a, b }) => a + b)
-console.log(await master.startServer('garage')) // "registered" the first time, "started" from then on
+console.log(await master.startServer('garage')) // "registered", "started" from then on; "exists": it is somebody else's
 
 process.once('SIGTERM', stop).once('SIGINT', stop)
 async function stop() {

@@ -46,6 +46,7 @@ export function showLink(slave) {
   slave.events.on('refused', ({ message }) => toast(message))
   slave.events.on('reset', ({ lost }) => {
     if (lost.length > 0) toast(`The master was restored from an older state: ${lost.length} of your changes are gone.`)
+    else toast('The board was started anew: this is what it has now.')
   })
   setInterval(show, LOOK_MILLISECONDS)
 
