@@ -21,7 +21,7 @@ export interface MemoryOptions {
   readonly rate?: number
   /** The chance, 0 to 1, that the connection is cut instead of delivering a frame; 0 by default. */
   readonly loss?: number
-  /** Of the chances above: any integer; 1 by default. */
+  /** Of the chances above, an integer; 1 by default. */
   readonly seed?: number
   /** Bytes of the largest frame; 65,536 by default, as for an end that announces nothing (RFC 8841). */
   readonly maxFrameBytes?: number

@@ -18,7 +18,7 @@ import {
 import { checkEventName, madeEvent, takePayload } from './handlers.js'
 import { parsePointer } from './patch.js'
 import { messageOf, type StoreChange, type StoreCore, type StoreOwner } from './store.js'
-import { createTree, type Change, type Tree } from './tree.js'
+import { applyIf, createTree, type Change, type Tree } from './tree.js'
 
 /** What is asked of a foreign store. Its handlers are its own affair: no `info`, no phases, no prediction. */
 export interface ForeignStore {
@@ -119,16 +119,8 @@ class AdoptedStore implements StoreCore {
   }
 
   patch(patch: Patch, origin: Origin, verify: (change: Change) => boolean): 'done' | 'unfit' | 'rejected' {
-    const transaction = this.#tree.begin()
-    if (!transaction.apply(patch)) {
-      transaction.rollback()
-      return 'unfit'
-    }
-    const change = transaction.finish()
-    if (!verify(change)) {
-      change.undo()
-      return 'rejected'
-    }
+    const change = applyIf(this.#tree, patch, verify)
+    if (typeof change === 'string') return change
     const events: CommittedEvent[] = []
     try {
       this.#during(events, () => this.#mutate((state) => patched(state, change.patch, this.#inPlace)))

@@ -11,7 +11,7 @@ import type { CommittedEvent, Origin, Patch } from '../protocol/replication.js'
 import { checkEventName, Handlers, madeEvent, takePayload, type AnyHandler } from './handlers.js'
 import type { EventInfo, Handler, Microstore, Mutator, StoreListener } from './microstore.js'
 import { pathsOf } from './patch.js'
-import { createTree, transact, type Change, type Tree } from './tree.js'
+import { applyIf, createTree, transact, type Change, type Tree } from './tree.js'
 
 /** One numbered change of a store. */
 export interface StoreChange {
@@ -154,16 +154,8 @@ class LocalStore<S> implements Microstore<S> {
       },
       emit: (event, origin) => this.#run(event, origin),
       patch: (patch, origin, verify) => {
-        const transaction = this.#tree.begin()
-        if (!transaction.apply(patch)) {
-          transaction.rollback()
-          return 'unfit'
-        }
-        const change = transaction.finish()
-        if (!verify(change)) {
-          change.undo()
-          return 'rejected'
-        }
+        const change = applyIf(this.#tree, patch, verify)
+        if (typeof change === 'string') return change
         this.#changed(change, [], origin)
         return 'done'
       },

@@ -267,3 +267,16 @@ export function transact(tree: Tree, program: (transaction: Transaction) => void
     throw error
   }
 }
+
+/** Applies a patch whose change somebody has to agree to. `unfit`: it does not fit the state. */
+export function applyIf(tree: Tree, patch: Patch, agrees: (change: Change) => boolean): Change | 'unfit' | 'rejected' {
+  const transaction = tree.begin()
+  if (!transaction.apply(patch)) {
+    transaction.rollback()
+    return 'unfit'
+  }
+  const change = transaction.finish()
+  if (agrees(change)) return change
+  change.undo()
+  return 'rejected'
+}

@@ -12,7 +12,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { chromium, type Browser, type BrowserContext, type Locator, type Page } from 'playwright-core'
+import type { Browser, BrowserContext, Locator, Page } from 'playwright-core'
+import { launchChromium } from '../suites/pages.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const IMAGES = join(ROOT, 'docs', 'images')
@@ -79,18 +80,7 @@ describe('the board', function () {
     data = await mkdtemp(join(tmpdir(), 'board-'))
     server = new Server(data)
     await server.ready()
-    browser = await chromium.launch({
-      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-      ],
-    })
+    browser = await launchChromium()
   })
 
   after(async () => {
@@ -289,8 +279,10 @@ describe('the board', function () {
     const [ada, bob] = [await visit('Ada'), await visit('Bob')]
     await write(ada, 200, 200, 'one')
     await write(bob, 700, 300, 'two')
+    // The page draws once a frame: what was clicked is not on it at once.
+    const count = Number(await ada.locator('#count').textContent()) + 1
     await ada.getByRole('button', { name: 'One more' }).click()
-    const count = Number(await ada.locator('#count').textContent())
+    await hasCount(ada, count)
     const cleo = await visit('Cleo', { viewport: { width: 390, height: 844 } })
     for (const text of ['one', 'two']) await note(cleo, text).waitFor()
     await hasCount(cleo, count)

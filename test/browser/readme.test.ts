@@ -14,7 +14,8 @@ import { build } from 'esbuild'
 import { NamedMasterError } from 'named-master'
 import { Slave } from 'named-master/slave'
 import { NameClient } from '#src/signal/name-client.js'
-import { chromium, type Browser } from 'playwright-core'
+import type { Browser } from 'playwright-core'
+import { launchChromium } from '../suites/pages.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const SAMPLES = join(ROOT, 'examples/readme')
@@ -111,18 +112,7 @@ describe('the samples of the README', function () {
       await place('garage.mjs')
       garage = new Program(folder, ['garage.mjs'])
       await garage.prints(/^registered$/)
-      browser = await chromium.launch({
-        executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-        args: [
-          '--no-sandbox',
-          '--disable-gpu',
-          '--disable-quic',
-          '--no-first-run',
-          '--disable-background-networking',
-          '--disable-component-update',
-          '--disable-sync',
-        ],
-      })
+      browser = await launchChromium()
     })
 
     after(async () => {
