@@ -243,6 +243,20 @@ describe('changes that meet, over wrtc', () => {
     expect(contended.getState().n).to.equal(1001)
   })
 
+  it('a base that is older than the log: a conflict, though nobody wrote there', async () => {
+    const raw = await RawSlave.dial(setting.url, 'sheet')
+    setting.onClose(() => raw.close())
+    await raw.hello()
+    // The log keeps 8 MiB of commits, and is trimmed when it has a quarter more.
+    for (let megabytes = 0; megabytes < 12; megabytes++) store.emit('passing', 'x'.repeat(1024 * 1024))
+    const patch = [{ op: 'replace', path: '/n', value: 1 }]
+    raw.say(envelope('mutate', { seq: 1, prev: 0, base: 0, patch }))
+    expect((await raw.hears('refused', ({ seq }) => seq === 1)).payload.code).to.equal('conflict')
+    raw.say(envelope('mutate', { seq: 1, prev: 0, base: 12, patch }))
+    await raw.taken(1)
+    expect(store.getState().n).to.equal(1)
+  })
+
   it('a master that stops with changes on their way: each is there once when it is back', async () => {
     const { store: counter, master } = await setting.serve('counter', { n: 0, emitted: 0 })
     counter.on('emitted', (state) => ({ ...state, emitted: state.emitted + 1 }))
