@@ -28,20 +28,24 @@ describe('a connection with a stranger', () => {
 
   it('answers no offer with other sections than the one of data, and opens nothing for it', async () => {
     const { sdp } = await keep(Connection.offering(rtc)).description()
-    const [head = '', body = ''] = sdp.replace(/a=group:BUNDLE.*\r\n/, '').split('m=application ')
+    const alone = sdp.replace(/a=group:BUNDLE.*\r\n/, '')
+    const [head = '', body = ''] = alone.split('m=application ')
     const transport = body.split('\r\n').filter((line) => /^a=(ice|fingerprint|setup)/.test(line))
     const video = Array.from({ length: 100 }, (_, i) =>
       [
         'm=video 9 UDP/TLS/RTP/SAVPF 96',
         'c=IN IP4 0.0.0.0',
-        `a=mid:${i}`,
+        `a=mid:${i + 1}`,
         ...transport,
+        'a=rtcp-mux',
         'a=rtpmap:96 VP8/90000',
         '',
       ].join('\r\n'),
     ).join('')
     const before = openFiles()
-    for (const hostile of [head + video, sdp + video, sdp + `m=application ${body}`, head]) {
+    const second = `m=application ${body.replace('a=mid:0', 'a=mid:1')}`
+    // Each is one that the engine would answer.
+    for (const hostile of [head + video, alone + video, alone + second, head]) {
       const master = keep(Connection.answering(rtc))
       const outcome = await master.answer({ type: 'offer', sdp: hostile }).then(
         () => 'answered',
@@ -49,7 +53,9 @@ describe('a connection with a stranger', () => {
       )
       expect(outcome).to.equal('invalid-message')
     }
-    expect(openFiles() - before).to.be.lessThan(50)
+    // Ten for each connection that was answered nothing, and what the engine opens at its own time; 800 and more for
+    // an answer to a hundred sections.
+    expect(openFiles() - before).to.be.lessThan(400)
   })
 
   it('ends when the other end opens a channel of its own', async () => {
@@ -72,7 +78,7 @@ describe('a connection with a stranger', () => {
     const answer = await master.answer({ type: 'offer', sdp: stranger.localDescription?.sdp ?? '' })
     await stranger.setRemoteDescription(answer)
     described = true
-    for (const candidate of early) await stranger.addIceCandidate(candidate)
+    for (const candidate of early) void stranger.addIceCandidate(candidate).catch(() => undefined)
     await opened
     const second = stranger.createDataChannel('mine')
     expect((await closed).code).to.equal('invalid-message')
