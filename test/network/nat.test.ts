@@ -6,6 +6,7 @@ import { expect } from 'chai'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Browser } from 'playwright-core'
 import type { Attempt } from '../suites/attempt.js'
 import { Coturn } from '../suites/coturn.js'
@@ -14,8 +15,10 @@ import { Network, SERVER_ADDRESS, type Home, type Router } from '../suites/netwo
 import { attemptInPage } from '../suites/page-slave.js'
 import { CHROMIUM, launchChromium } from '../suites/pages.js'
 
-const CREDENTIALS = { username: 'ada', credential: 'a password' }
+/** The TURN server is the README's, and so is the secret. */
+const COTURN_CONFIG = fileURLToPath(new URL('../../examples/readme/turnserver.conf', import.meta.url))
 const PORT = 3478
+const CREDENTIALS = { secret: 'a-long-random-text-that-only-the-two-servers-know' }
 const HOST = `${SERVER_ADDRESS}:${PORT}`
 const STUN = { urls: `stun:${HOST}` }
 const TURN_UDP = { urls: `turn:${HOST}`, ...CREDENTIALS }
@@ -23,7 +26,7 @@ const TURN_TCP = { urls: `turn:${HOST}?transport=tcp`, ...CREDENTIALS }
 
 interface Case {
   readonly title: string
-  readonly master: Router
+  readonly master: Router | 'public'
   readonly slave: Router
   readonly servers: readonly { urls: string }[]
   /** Whether a page tries it too. */
@@ -32,6 +35,13 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
+  {
+    title: 'nothing, where the master is public',
+    master: 'public',
+    slave: 'symmetric',
+    servers: [],
+    expected: 'direct',
+  },
   {
     title: 'STUN, where routers keep their mappings',
     master: 'cone',
@@ -61,6 +71,27 @@ const CASES: readonly Case[] = [
     servers: [STUN],
     page: true,
     expected: /^Both ends know their public addresses.*: add a TURN server to turn\.config\.json$/,
+  },
+  {
+    title: 'TURN, where one router is symmetric',
+    master: 'cone',
+    slave: 'symmetric',
+    servers: [STUN, TURN_UDP],
+    expected: 'relay',
+  },
+  {
+    title: 'STUN alone, where one router is symmetric',
+    master: 'cone',
+    slave: 'symmetric',
+    servers: [STUN],
+    expected: /^Both ends know their public addresses.*: add a TURN server to turn\.config\.json$/,
+  },
+  {
+    title: 'TURN over TCP, where UDP is blocked at both ends',
+    master: 'no-udp',
+    slave: 'no-udp',
+    servers: [TURN_TCP],
+    expected: 'relay',
   },
   {
     title: 'TURN over TCP, where UDP is blocked',
@@ -122,7 +153,7 @@ describe('between networks', function () {
   const closing: (() => unknown)[] = []
   const outcomes = new Map<Case, { readonly node: Attempt; readonly page: Attempt | undefined }>()
   let network: Network
-  let names: HostProcess
+  let server: HostProcess
 
   function run(namespace: string): HostProcess {
     const host = new HostProcess(namespace)
@@ -142,9 +173,9 @@ describe('between networks', function () {
   }
 
   /** A name server that hands these out, and a master that serves. */
-  async function serve(servers: Case['servers'], router: Router): Promise<string> {
-    const url = await names.ask('serveNames', SERVER_ADDRESS, servers)
-    await household('master', router).host.ask('serve', url)
+  async function serve(servers: Case['servers'], where: Case['master']): Promise<string> {
+    const url = await server.ask('serveNames', SERVER_ADDRESS, servers)
+    await (where === 'public' ? server : household('master', where).host).ask('serve', url)
     return url
   }
 
@@ -172,10 +203,15 @@ describe('between networks', function () {
   before(async () => {
     network = Network.open()
     closing.unshift(() => network.close())
-    const options = { credentials: CREDENTIALS, address: SERVER_ADDRESS, port: PORT, namespace: network.server }
-    const coturn = await Coturn.start(options)
+    const coturn = await Coturn.start({
+      config: COTURN_CONFIG,
+      credentials: CREDENTIALS,
+      port: PORT,
+      address: SERVER_ADDRESS,
+      namespace: network.server,
+    })
     closing.unshift(() => coturn.stop())
-    names = run(network.server)
+    server = run(network.server)
     await Promise.all(
       CASES.map(async (one) => {
         const [node, page] = await attempt(one)

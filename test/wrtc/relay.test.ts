@@ -6,7 +6,7 @@ import { expect } from 'chai'
 import { createHmac } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createStore } from 'named-master'
+import { createStore, Master, Slave } from 'named-master'
 import { attempt, selectedPair } from '../suites/attempt.js'
 import { Coturn, type CoturnOptions } from '../suites/coturn.js'
 import { recordingRtc, Setting } from '../suites/setting.js'
@@ -95,6 +95,14 @@ describe('relay', function () {
     expect(await refusal([{ urls: coturn.turn('tcp'), username, credential }])).to.match(
       /^The TURN server turn:\S+transport=tcp refused the credentials: .* the secret and that both clocks are right$/,
     )
+  })
+
+  it('is asked for in no other words than the standard has', () => {
+    const iceTransportPolicy = 'relayed' as 'relay'
+    const misuse = 'iceTransportPolicy: "relayed" is neither "all" nor "relay"'
+    expect(() => new Slave('http://localhost', { iceTransportPolicy })).to.throw(TypeError, misuse)
+    const store = createStore({ n: 0 })
+    expect(() => new Master('http://localhost', { store, iceTransportPolicy })).to.throw(TypeError, misuse)
   })
 
   it('is named when it is missing', async () => {
