@@ -2,15 +2,19 @@
  * Debian's packages that the tests need: installed when we may, and told plainly when we may not. A test that needs a
  * new one adds a line to NEEDED; nothing else changes. Uses nothing but Node.
  */
+import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { CommandFailed, run } from './run.mjs'
 
-/** The package, a command that shows it is there, and what for. */
-const NEEDED = [{ package: 'chromium', command: 'chromium', why: 'the tests in test/browser' }]
+/** The package, what shows it is there (a command, or a command line that succeeds), and what for. */
+const NEEDED = [
+  { package: 'chromium', command: 'chromium', why: 'the tests in test/browser' },
+  { package: 'python3-venv', succeeds: ['python3', '-c', 'import ensurepip'], why: 'the tests in test/probe' },
+]
 
 export async function installSystemPackages() {
-  const missing = NEEDED.filter(({ command }) => !isCommand(command))
+  const missing = NEEDED.filter((need) => !isThere(need))
   if (missing.length === 0) return
   const names = missing.map((need) => need.package)
   const byHand = `Install them by hand: apt-get install ${names.join(' ')}`
@@ -28,6 +32,10 @@ export async function installSystemPackages() {
   } catch (error) {
     throw new CommandFailed(`These programs could not be installed (${error.message}):\n${list}\n${byHand}`)
   }
+}
+
+function isThere({ command, succeeds: [program, ...args] = [] }) {
+  return command === undefined ? spawnSync(program, args, { stdio: 'ignore' }).status === 0 : isCommand(command)
 }
 
 /** A daemon's command is in /usr/sbin, which is not on everybody's path. */
