@@ -12,6 +12,14 @@ export default defineConfig(
       '@typescript-eslint/no-floating-promises': 'error',
       // Numbers in a sentence need no String().
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      // wrtc crashes when it is asked for one while its own thread adds a candidate: keep what was made or received.
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: 'MemberExpression[property.name=/^(current|pending)?([lL]ocal|[rR]emote)Description$/]',
+          message: 'See docs/decisions/native-connection-owner.md.',
+        },
+      ],
       // An AbortSignal's reason is whatever its owner gave.
       '@typescript-eslint/prefer-promise-reject-errors': ['error', { allowThrowingUnknown: true }],
 

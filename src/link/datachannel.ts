@@ -44,6 +44,8 @@ export class Connection implements AsyncDisposable {
   /** Whether remote candidates belong to the remote description that is set. */
   #remoteKnown = false
   #kept: Candidate[] = []
+  /** Bytes that the other end takes in one frame, once its description is known. */
+  #frameBytes = DEFAULT_FRAME_BYTES
   #told = false
 
   private constructor(rtc: RtcEngine, options: NativeOptions) {
@@ -59,7 +61,7 @@ export class Connection implements AsyncDisposable {
     channel.binaryType = 'arraybuffer'
     channel.bufferedAmountLowThreshold = LOW_WATER_BYTES
     channel.addEventListener('open', () => {
-      if (!this.#native.closed) this.events.emit('open', new DataChannel(this, channel, this.#frameLimit()))
+      if (!this.#native.closed) this.events.emit('open', new DataChannel(this, channel, this.#frameBytes))
     })
     channel.addEventListener('close', () => {
       void this.#close(new NamedMasterError('closed', 'The connection was closed or cut; connect again.'))
@@ -107,8 +109,7 @@ export class Connection implements AsyncDisposable {
     return this.#negotiate(async (peer) => {
       demandData(answer)
       await peer.setLocalDescription(offer)
-      await peer.setRemoteDescription(answer)
-      await this.#addKept(peer)
+      await this.#setRemote(peer, answer)
     })
   }
 
@@ -116,8 +117,7 @@ export class Connection implements AsyncDisposable {
   answer(offer: Description): Promise<Description> {
     return this.#negotiate(async (peer) => {
       demandData(offer)
-      await peer.setRemoteDescription(offer)
-      await this.#addKept(peer)
+      await this.#setRemote(peer, offer)
       const answer = described(await peer.createAnswer())
       await peer.setLocalDescription(answer)
       return answer
@@ -183,16 +183,12 @@ export class Connection implements AsyncDisposable {
     })
   }
 
-  async #addKept(peer: RTCPeerConnection): Promise<void> {
+  async #setRemote(peer: RTCPeerConnection, description: Description): Promise<void> {
+    // Read here and not later from the engine: wrtc crashes when it is asked for a description while it adds candidates.
+    this.#frameBytes = frameBytesOf(description)
+    await peer.setRemoteDescription(description)
     this.#remoteKnown = true
     for (const candidate of this.#kept.splice(0)) await add(peer, candidate)
-  }
-
-  #frameLimit(): number {
-    const announced = /^a=max-message-size:(\d+)/m.exec(this.#native.peer.remoteDescription?.sdp ?? '')?.[1]
-    // Zero is "any size" (RFC 8841 section 6.1).
-    const limit = announced === undefined ? DEFAULT_FRAME_BYTES : Number(announced) || MAX_FRAME_BYTES
-    return Math.max(MIN_FRAME_BYTES, Math.min(limit, MAX_FRAME_BYTES))
   }
 }
 
@@ -258,6 +254,13 @@ function described({ type, sdp }: RTCSessionDescriptionInit | RTCLocalSessionDes
     )
   }
   return { type, sdp }
+}
+
+function frameBytesOf({ sdp }: Description): number {
+  const announced = /^a=max-message-size:(\d+)/m.exec(sdp)?.[1]
+  // Zero is "any size" (RFC 8841 section 6.1).
+  const limit = announced === undefined ? DEFAULT_FRAME_BYTES : Number(announced) || MAX_FRAME_BYTES
+  return Math.max(MIN_FRAME_BYTES, Math.min(limit, MAX_FRAME_BYTES))
 }
 
 /**

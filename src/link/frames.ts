@@ -6,9 +6,10 @@
  * A channel carries frames, in order. There are two kinds:
  *
  * - A **text frame** is a JSON array of one or more envelopes: `[{"command":...},{"command":...}]`.
- * - A **binary frame** is a piece of ONE envelope that is too large for a text frame. Its first byte says which lane
- *   (bits 0-6: 0 urgent, 1 ordered, 2 bulk) and whether this is the last piece (bit 7). The rest, at least one byte,
- *   is a part of the envelope's JSON text in UTF-8 (the envelope itself, no array around it). Pieces of one lane are
+ * - A **binary frame** is a piece of ONE envelope that is too large for a text frame, or deflated. Its first byte says
+ *   which lane (bits 0-5: 0 urgent, 1 ordered, 2 bulk), whether the message is deflated (bit 6, the same in each of its
+ *   pieces) and whether this is the last piece (bit 7). The rest, at least one byte, is a part of the envelope's JSON text
+ *   in UTF-8 (the envelope itself, no array around it), or of that text's raw DEFLATE (RFC 1951). Pieces of one lane are
  *   joined in the order they come; pieces of several lanes, and text frames, may come between them. A cut may fall
  *   inside a code point, so join the bytes first and decode then.
  *
@@ -28,8 +29,12 @@ const LANES = ['urgent', 'ordered', 'bulk'] as const
 
 export type Frame = string | Uint8Array
 
-/** Bit 7 of a binary frame's first byte. */
+/** Bits 7 and 6 of a binary frame's first byte. */
 const LAST_PIECE = 0x80
+const DEFLATED = 0x40
+
+/** The opposite of deflating; rejects what is not deflated, and what would have more bytes than that. */
+export type Inflate = (bytes: Uint8Array, maxBytes: number) => Promise<Uint8Array>
 
 /** A frame that small could not hold its head and one code point; far below what any engine announces. */
 export const MIN_FRAME_BYTES = 64
@@ -52,28 +57,31 @@ export function utf8Bytes(text: string): number {
 const fits = (text: string, limit: number): boolean =>
   text.length <= limit && (text.length * 3 <= limit || utf8Bytes(text) <= limit)
 
-/** What waits in one lane: texts, the first of which may be partly sent. */
+/** An envelope's JSON text, or that deflated. */
+type Written = string | Uint8Array
+
+/** What waits in one lane, the first of it partly sent, perhaps. */
 class Waiting {
-  #texts: string[] = []
+  #messages: Written[] = []
   #head = 0
-  /** UTF-16 units, not bytes: near enough for a mark, and free. */
+  /** UTF-16 units of texts, not bytes: near enough for a mark, and free. */
   units = 0
 
-  get first(): string | undefined {
-    return this.#texts[this.#head]
+  get first(): Written | undefined {
+    return this.#messages[this.#head]
   }
 
-  push(text: string): void {
-    this.#texts.push(text)
-    this.units += text.length
+  push(message: Written): void {
+    this.#messages.push(message)
+    this.units += message.length
   }
 
   shift(): void {
     this.units -= this.first?.length ?? 0
-    this.#texts[this.#head++] = ''
+    this.#messages[this.#head++] = ''
     // Array.shift moves all that follow; this moves them once per half.
-    if (this.#head > 32 && this.#head * 2 > this.#texts.length) {
-      this.#texts = this.#texts.slice(this.#head)
+    if (this.#head > 32 && this.#head * 2 > this.#messages.length) {
+      this.#messages = this.#messages.slice(this.#head)
       this.#head = 0
     }
   }
@@ -86,7 +94,7 @@ export class FrameWriter {
     ordered: new Waiting(),
     bulk: new Waiting(),
   }
-  /** UTF-16 units already sent of the first text of each lane. */
+  /** Units already sent of the first message of each lane. */
   readonly #sent: Record<Lane, number> = { urgent: 0, ordered: 0, bulk: 0 }
   readonly #piece: Uint8Array
   readonly #encoder = new TextEncoder()
@@ -98,11 +106,11 @@ export class FrameWriter {
     this.#piece = new Uint8Array(maxFrameBytes)
   }
 
-  push(text: string, lane: Lane): void {
-    this.#lanes[lane].push(text)
+  push(message: Written, lane: Lane): void {
+    this.#lanes[lane].push(message)
   }
 
-  /** UTF-16 units of the texts that wait in a lane (a text partly sent counts in full). */
+  /** UTF-16 units of the texts, and bytes of the deflated, that wait in a lane (what is partly sent counts in full). */
   waiting(lane: Lane): number {
     return this.#lanes[lane].units
   }
@@ -130,18 +138,23 @@ export class FrameWriter {
 
   /** Whether the first of this lane needs pieces: a text frame has two bytes of brackets. */
   #isLarge(lane: Lane): boolean {
-    const text = this.#lanes[lane].first
-    return this.#sent[lane] > 0 || (text !== undefined && !fits(text, this.#limit - 2))
+    const message = this.#lanes[lane].first
+    if (this.#sent[lane] > 0 || message instanceof Uint8Array) return true
+    return message !== undefined && !fits(message, this.#limit - 2)
   }
 
   #nextPiece(lane: Lane): Uint8Array {
-    const text = this.#lanes[lane].first as string
+    const message = this.#lanes[lane].first as Written
     const from = this.#sent[lane]
+    const to = Math.min(message.length, from + this.#limit - 1)
+    let read = to - from
+    let written = read
+    if (message instanceof Uint8Array) this.#piece.set(message.subarray(from, to), 1)
     // A pair cut in two here is never encoded: its half would need three bytes, and at most one is left.
-    const to = Math.min(text.length, from + this.#limit - 1)
-    const { read, written } = this.#encoder.encodeInto(text.slice(from, to), this.#piece.subarray(1))
-    const last = from + read === text.length
-    this.#piece[0] = LANES.indexOf(lane) | (last ? LAST_PIECE : 0)
+    else ({ read, written } = this.#encoder.encodeInto(message.slice(from, to), this.#piece.subarray(1)))
+    const last = from + read === message.length
+    const deflated = message instanceof Uint8Array ? DEFLATED : 0
+    this.#piece[0] = LANES.indexOf(lane) | deflated | (last ? LAST_PIECE : 0)
     this.#sent[lane] = last ? 0 : from + read
     if (last) this.#lanes[lane].shift()
     return this.#piece.subarray(0, written + 1)
@@ -153,7 +166,7 @@ export class FrameWriter {
     let room = this.#limit - 1
     for (const from of [lane, ...LANES.filter((other) => other !== lane)]) {
       for (let text = this.#lanes[from].first; text !== undefined; text = this.#lanes[from].first) {
-        if (this.#sent[from] > 0 || text.length >= room) break
+        if (typeof text !== 'string' || this.#sent[from] > 0 || text.length >= room) break
         const bytes = utf8Bytes(text)
         if (bytes >= room) break
         room -= bytes + 1
@@ -176,6 +189,7 @@ const NOTHING: FrameRead = { ok: true, values: [] }
 class Assembly {
   #bytes = new Uint8Array(0)
   length = 0
+  deflated = false
 
   add(piece: Uint8Array, limit: number): void {
     const needed = this.length + piece.length
@@ -199,15 +213,18 @@ class Assembly {
 
 export class FrameReader {
   readonly #maxMessageBytes: number
+  readonly #inflate: Inflate | undefined
   readonly #assemblies = LANES.map(() => new Assembly())
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-  constructor(maxMessageBytes: number) {
+  /** Without `inflate` what is deflated is refused. */
+  constructor(maxMessageBytes: number, inflate?: Inflate) {
     this.#maxMessageBytes = maxMessageBytes
+    this.#inflate = inflate
   }
 
-  /** The values that this frame completes: parsed JSON, nothing more is known of them. */
-  read(frame: Frame): FrameRead {
+  /** The values that this frame completes: parsed JSON, nothing more is known of them. A promise, never rejected, where they are deflated. */
+  read(frame: Frame): FrameRead | Promise<FrameRead> {
     return typeof frame === 'string' ? this.#readText(frame) : this.#readPiece(frame)
   }
 
@@ -220,17 +237,38 @@ export class FrameReader {
     return { ok: true, values }
   }
 
-  #readPiece(frame: Uint8Array): FrameRead {
+  #readPiece(frame: Uint8Array): FrameRead | Promise<FrameRead> {
     const head = frame[0]
     if (head === undefined || frame.length < 2) return refuse('invalid-message', 'a binary frame is empty')
-    const assembly = this.#assemblies[head & ~LAST_PIECE]
-    if (assembly === undefined) return refuse('invalid-message', `there is no lane ${head & ~LAST_PIECE}`)
+    const lane = head & ~(LAST_PIECE | DEFLATED)
+    const assembly = this.#assemblies[lane]
+    if (assembly === undefined) return refuse('invalid-message', `there is no lane ${lane}`)
+    const deflated = (head & DEFLATED) !== 0
+    if (deflated && this.#inflate === undefined) return refuse('invalid-message', 'a message is deflated')
+    if (assembly.length > 0 && assembly.deflated !== deflated)
+      return refuse('invalid-message', 'a message is deflated in part')
     if (assembly.length + frame.length - 1 > this.#maxMessageBytes) return this.#tooLarge()
+    assembly.deflated = deflated
     assembly.add(frame.subarray(1), this.#maxMessageBytes)
     if ((head & LAST_PIECE) === 0) return NOTHING
+    const whole = assembly.take()
+    return deflated ? this.#inflated(whole) : this.#readWhole(whole)
+  }
+
+  async #inflated(bytes: Uint8Array): Promise<FrameRead> {
+    let whole: Uint8Array
+    try {
+      whole = await (this.#inflate as Inflate)(bytes, this.#maxMessageBytes)
+    } catch {
+      return refuse('invalid-message', 'a message is not deflated as it says, or too large')
+    }
+    return this.#readWhole(whole)
+  }
+
+  #readWhole(bytes: Uint8Array): FrameRead {
     let text: string
     try {
-      text = this.#decoder.decode(assembly.take())
+      text = this.#decoder.decode(bytes)
     } catch {
       return refuse('invalid-message', 'a message is no UTF-8')
     }

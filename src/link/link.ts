@@ -11,13 +11,14 @@ import { Events } from '../events.js'
 import { envelope, type Envelope, type Parsed } from '../protocol/envelope.js'
 import type { Fault } from '../protocol/naming.js'
 import type { Channel } from './channel.js'
-import { FrameReader, FrameWriter, utf8Bytes, type Frame, type Lane } from './frames.js'
+import { FrameReader, FrameWriter, utf8Bytes, type Frame, type FrameRead, type Inflate, type Lane } from './frames.js'
 
 export type { Lane }
 
 declare const encoded: unique symbol
-/** The JSON text of an envelope, made once and sent on many links. */
+/** The JSON text of an envelope, or that deflated, made once and sent on many links. */
 export type Encoded<Out> = string & { readonly [encoded]: Out }
+export type Deflated<Out> = Uint8Array & { readonly [encoded]: Out }
 
 export const encode = <Out extends Envelope>(message: Out): Encoded<Out> => JSON.stringify(message) as Encoded<Out>
 
@@ -33,7 +34,7 @@ export interface Link<In extends Envelope, Out extends Envelope> extends AsyncDi
   readonly events: Events<LinkEvents<In>>
   readonly open: boolean
   /** Never throws and never blocks: what does not fit waits in the lane. On a closed link it does nothing. */
-  send(message: Out | Encoded<Out>, lane?: Lane): void
+  send(message: Out | Encoded<Out> | Deflated<Out>, lane?: Lane): void
   /** Whether the ordered lane is short enough to be given more. */
   readonly hasRoom: boolean
   /** Of the last heartbeat, in milliseconds. */
@@ -50,6 +51,8 @@ export interface LinkOptions<In extends Envelope> {
   readonly parse: (value: unknown) => Parsed<In>
   /** Bytes of one incoming message; more ends the link with `too-large`. */
   readonly maxMessageBytes: number
+  /** Absent: what is deflated ends the link with `invalid-message`. */
+  readonly inflate?: Inflate
   /** Bytes the other end may send in all before `trust()` is called. Absent: no budget. */
   readonly strangerBytes?: number
   readonly heartbeat?: {
@@ -130,6 +133,8 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
   /** A second chance was given: see #beat. */
   #graced = false
 
+  /** What was read of frames that came after a deflated message, and of itself: they wait for it. */
+  #unread: (FrameRead | Promise<FrameRead>)[] = []
   #channelClosed = false
   #gone: Promise<void> = Promise.resolve()
 
@@ -139,7 +144,7 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
     this.#clock = options.clock ?? systemClock
     this.events = new Events(options.report)
     this.#writer = new FrameWriter(channel.maxFrameBytes)
-    this.#reader = new FrameReader(options.maxMessageBytes)
+    this.#reader = new FrameReader(options.maxMessageBytes, options.inflate)
     this.#budget = options.strangerBytes ?? Infinity
     this.#heardAt = this.#pingAt = this.#clock.now()
     queueMicrotask(() => {
@@ -156,9 +161,10 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
     return this.#writer.waiting('ordered') < ROOM_UNITS
   }
 
-  send(message: Out | Encoded<Out>, lane: Lane = 'ordered'): void {
+  send(message: Out | Encoded<Out> | Deflated<Out>, lane: Lane = 'ordered'): void {
     if (!this.open) return
-    this.#writer.push(typeof message === 'string' ? message : encode(message), lane)
+    const written = typeof message === 'string' || message instanceof Uint8Array
+    this.#writer.push(written ? message : encode(message), lane)
     if (this.#writer.waiting('urgent') > MAX_URGENT_UNITS)
       return this.#fail('too-slow', 'it does not read what it is sent')
     if (!this.hasRoom) this.#full = true
@@ -253,6 +259,20 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
       if (this.#budget < 0) return this.#fail('too-large', 'it sent more than it may before it is welcomed')
     }
     const read = this.#reader.read(frame)
+    if (this.#unread.length === 0 && !(read instanceof Promise)) this.#take(read)
+    else if (this.#unread.push(read) === 1) void this.#takeUnread()
+  }
+
+  async #takeUnread(): Promise<void> {
+    for (let next = this.#unread[0]; next !== undefined; next = this.#unread[0]) {
+      const read = await next
+      if (this.open) this.#take(read)
+      this.#unread.shift()
+    }
+    if (this.#channelClosed) this.#closed()
+  }
+
+  #take(read: FrameRead): void {
     if (!read.ok) return this.#fail(read.code, read.reason)
     for (const value of read.values) {
       const parsed = this.#parse(value)
@@ -331,6 +351,8 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
 
   #closed(): void {
     this.#channelClosed = true
+    // What came before the end is told before it.
+    if (this.#unread.length > 0) return
     this.#end(new NamedMasterError('closed', 'The connection was cut without a goodbye; connect again.'), false)
   }
 

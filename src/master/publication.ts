@@ -1,6 +1,6 @@
 /**
  * What may leave the master: nothing that is not written. It hands commits to the journal in batches, and keeps the one
- * encoded snapshot that all who join share.
+ * snapshot that all who join share.
  *
  * Promises: everything that was applied is written in order; a failed batch is tried again until it is written, and
  * meanwhile `admit` refuses further changes; an action given to `after` runs once all that had been applied when it was
@@ -8,20 +8,14 @@
  */
 import type { Clock } from '../clock.js'
 import { NamedMasterError } from '../errors.js'
-import { encode } from '../link/link.js'
 import type { Log } from '../log.js'
-import { envelope } from '../protocol/envelope.js'
 import type { Authority, LogEntry } from '../store/authority.js'
 import type { StoreCore } from '../store/store.js'
 import type { ClientRecord, JournalBatch } from './journal.js'
+import { Snapshot } from './snapshot.js'
 
 /** Between two tries to write a batch that failed: a full disk is looked at often enough, and not hammered. */
 const RETRY_MS = 1000
-
-export interface SharedSnapshot {
-  readonly version: number
-  readonly text: string
-}
 
 export interface PublicationOptions {
   /** The journal's. */
@@ -44,7 +38,7 @@ export class Publication {
   /** How many commits and records were given to be written, and how many of them are. */
   #given = 0
   #done = 0
-  #snapshot: SharedSnapshot | undefined
+  #snapshot: Snapshot | undefined
   #writing = false
   /** While actions run: what they ask for comes after them. */
   #releasing = false
@@ -89,28 +83,30 @@ export class Publication {
   }
 
   /** The snapshot to join with: the latest one, unless the commits since then are more than it is itself. */
-  snapshot(): SharedSnapshot {
+  snapshot(): Snapshot {
     const latest = this.#snapshot
-    const current = this.#authority.version
-    if (latest !== undefined && latest.version >= this.#authority.oldest) {
-      if (latest.version === current || this.#authority.charactersSince(latest.version) < latest.text.length)
-        return latest
+    const authority = this.#authority
+    if (latest !== undefined && latest.version >= authority.oldest) {
+      const { version, complete, characters } = latest
+      if (version === authority.version || !complete || authority.charactersSince(version) < characters) return latest
     }
-    const state = this.#core.value
-    const payload = { version: current, ...(state === undefined ? {} : { state }) }
-    const text = encode(envelope('snapshot', payload))
-    this.#authority.keep(text.length)
-    return (this.#snapshot = { version: current, text })
+    latest?.cancel()
+    const snapshot = new Snapshot(authority.version, this.#core.pin(), this.#options.log)
+    // Whoever is sent it is sent the commits since then, too: the log keeps as much as the snapshot has.
+    authority.keep(snapshot.characters)
+    snapshot.events.on('grown', () => authority.keep(snapshot.characters))
+    return (this.#snapshot = snapshot)
   }
 
   /** The size a slave that fell behind is compared with; undefined before anybody needed a snapshot. */
   get snapshotCharacters(): number | undefined {
-    return this.#snapshot?.text.length
+    return this.#snapshot?.complete === true ? this.#snapshot.characters : undefined
   }
 
   /** Resolves when all is written, or cannot be. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#snapshot?.cancel()
     if (this.#writing && !this.#failing) await new Promise<void>((resolve) => void this.#idle.push(resolve))
     this.#options.clock.clearTimeout(this.#retry)
   }

@@ -13,6 +13,7 @@ import type { Authority, Client, Outcome } from '../store/authority.js'
 import type { SlaveLink } from './admission.js'
 import { Calls, type Methods } from './methods.js'
 import type { Publication } from './publication.js'
+import type { Snapshot } from './snapshot.js'
 
 /** Changes of one slave that wait while another has a reservation; more ends the link. */
 const MAX_HELD_CHANGES = 10_000
@@ -45,6 +46,12 @@ export interface SessionHost {
   linkClosed(session: Session): void
 }
 
+interface Joining {
+  readonly snapshot: Snapshot
+  next: number
+  readonly off: () => void
+}
+
 type Change = Extract<Up, { command: 'emit' | 'mutate' }>
 
 export class Session {
@@ -54,8 +61,10 @@ export class Session {
   readonly #calls: Calls
   #link: SlaveLink | undefined
   #unsubscribe: (() => void)[] = []
-  /** The version of the latest commit given to the link; undefined while a welcome waits to be written. */
+  /** The version of the latest commit given to the link; undefined before the link has all of its snapshot. */
   #cursor: number | undefined
+  /** The snapshot that the link is being given, and its next message. */
+  #joining: Joining | undefined
   #held: Change[] = []
   #volatileLeft = MAX_VOLATILE_CHARACTERS
   #volatileAt = 0
@@ -88,11 +97,13 @@ export class Session {
     this.#welcome(hello.position, known ? this.client.lastSeq : undefined, calls)
   }
 
-  /** Written commits go as far as the link has room. */
+  /** The snapshot, and then written commits, go as far as the link has room. */
   pump(): void {
     const { authority, publication } = this.#host
     const link = this.#link
-    if (link === undefined || !link.open || this.#cursor === undefined) return
+    if (link === undefined || !link.open) return
+    if (this.#joining !== undefined) this.#join(link, this.#joining)
+    if (this.#cursor === undefined) return
     while (this.#cursor < publication.written && link.hasRoom) {
       const entry = authority.entry(this.#cursor + 1)
       if (entry === undefined) return this.#welcome(undefined, this.client.lastSeq, [])
@@ -143,6 +154,7 @@ export class Session {
       position.version <= version &&
       position.version >= authority.oldest
     const snapshot = resumes ? undefined : publication.snapshot()
+    this.#leaveSnapshot()
     this.#cursor = undefined
     const welcome: DownPayload<'welcome'> = {
       version: PROTOCOL_VERSION,
@@ -157,11 +169,25 @@ export class Session {
     publication.after(() => {
       if (link === undefined || link !== this.#link) return
       link.send(envelope('welcome', welcome))
-      if (snapshot !== undefined) link.send(snapshot.text as Encoded<Down>)
-      this.#cursor = snapshot === undefined ? (position?.version ?? version) : snapshot.version
+      if (snapshot === undefined) this.#cursor = position?.version ?? version
+      else this.#joining = { snapshot, next: 0, off: snapshot.events.on('grown', () => this.pump()) }
       this.#calls.welcomed(calls)
       this.pump()
     })
+  }
+
+  #join(link: SlaveLink, joining: Joining): void {
+    const { snapshot } = joining
+    while (joining.next < snapshot.messages.length && link.hasRoom)
+      link.send(snapshot.messages[joining.next++] as Encoded<Down>)
+    if (!snapshot.complete || joining.next < snapshot.messages.length) return
+    this.#leaveSnapshot()
+    this.#cursor = snapshot.version
+  }
+
+  #leaveSnapshot(): void {
+    this.#joining?.off()
+    this.#joining = undefined
   }
 
   /** There is room again. Whoever fell behind by more than the whole state is sent the state instead. */
@@ -255,6 +281,7 @@ export class Session {
   #detach(): void {
     for (const off of this.#unsubscribe.splice(0)) off()
     this.#link = undefined
+    this.#leaveSnapshot()
     this.#cursor = undefined
     this.#held = []
   }

@@ -1,7 +1,7 @@
 /**
  * Slave <-> master, on a link.
  *
- * The life of a session:  up hello -> down welcome -> (down snapshot) -> down commit* until the welcome's version,
+ * The life of a session:  up hello -> down welcome -> (down snapshot -> down part*) -> down commit* until the welcome's version,
  * then both ways as it comes. Join, reconnect, falling behind and repair are this one exchange; a master may send a
  * new welcome at any time. A change goes up as `emit` or `mutate` and is answered by the commit that carries its
  * origin, or by `refused`. The rules (seq, prev, base, positions) are in docs/PROTOCOL.md.
@@ -9,7 +9,9 @@
 import * as v from 'valibot'
 import { Counter, Json, Timestamp, Uuid, parser, type Message, type PayloadOf } from './envelope.js'
 import { Fault, Secret } from './naming.js'
-import { isForbiddenKey, isWellFormed } from './json.js'
+import { checkJson, isForbiddenKey, isWellFormed, type JsonValue } from './json.js'
+
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Characters of an event's or a method's name. */
 export const MAX_EVENT_CHARACTERS = 256
@@ -51,6 +53,30 @@ export const Operation = v.variant('op', [
 export type Operation = v.InferOutput<typeof Operation>
 export type Patch = readonly Operation[]
 export const Patch = v.pipe(v.array(Operation), v.maxLength(MAX_OPERATIONS))
+
+/** Elements to append to the array at `path`, or members to set on the object there. */
+const part = v.pipe(
+  v.object({
+    path: Pointer,
+    elements: v.exactOptional(
+      v.custom<readonly JsonValue[]>(
+        (value) => Array.isArray(value) && checkJson(value).ok,
+        'a list within the limits',
+      ),
+    ),
+    members: v.exactOptional(
+      v.custom<{ readonly [key: string]: JsonValue }>(
+        (value) => isObject(value) && checkJson(value).ok,
+        'an object within the limits',
+      ),
+    ),
+    last: v.exactOptional(v.boolean()),
+  }),
+  v.check(
+    ({ elements, members }) => (elements === undefined) !== (members === undefined),
+    'either elements or members',
+  ),
+)
 
 /** Where a replica stands: a term is one life of a master, a version its commit counter. */
 export const Position = v.object({ term: Uuid, version: Counter })
@@ -126,7 +152,9 @@ export const downVocabulary = {
     calls: v.array(Counter),
     encoding: v.string(),
   }),
-  snapshot: v.object({ version: Counter, state: v.exactOptional(Json) }),
+  /** more: the state is a skeleton, and parts follow. */
+  snapshot: v.object({ version: Counter, state: v.exactOptional(Json), more: v.exactOptional(v.boolean()) }),
+  part,
   commit: Commit,
   refused: v.object({ seq: Counter, version: Counter, ...Fault.entries }),
   answer: v.object({ call: Counter, version: Counter, result: v.exactOptional(Json), error: v.exactOptional(Fault) }),

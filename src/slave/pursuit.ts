@@ -4,6 +4,7 @@
  * Promises: before the master was ever reached, one failure ends it unless somebody waits; afterwards only `end()` and a
  * final refusal do. While the name is not up, the name server watches for it. When it is over, everything is closed.
  */
+import { inflate } from '#deflate'
 import type { RtcEngine } from '#rtc'
 import type { Clock } from '../clock.js'
 import { NamedMasterError, type ErrorCode } from '../errors.js'
@@ -117,6 +118,7 @@ export class Pursuit {
     const link = createLink<Down, Up>(await this.#dialler.dial(this.name, signal), {
       parse: parseDown,
       maxMessageBytes: MAX_DOWN_MESSAGE_BYTES,
+      inflate,
       heartbeat: {
         interval: PING_MS,
         silence: () => SILENCE_MS,

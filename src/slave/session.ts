@@ -12,11 +12,12 @@ import { utf8Bytes } from '../link/frames.js'
 import { encode, type Link } from '../link/link.js'
 import type { Log } from '../log.js'
 import { envelope } from '../protocol/envelope.js'
-import type { CommittedEvent, Down, Up, UpPayload } from '../protocol/replication.js'
+import type { CommittedEvent, Down, DownPayload, Up, UpPayload } from '../protocol/replication.js'
 import { OLDEST_VERSION, PROTOCOL_VERSION } from '../protocol/version.js'
 import { newSecret } from '../signal/secret.js'
 import type { Handlers } from '../store/handlers.js'
 import type { Refusal } from '../store/pending.js'
+import { Assembly } from '../store/pieces.js'
 import { Replica, type ReplicaEvents, type ReplicaMessage } from '../store/replica.js'
 import { Calls } from './calls.js'
 
@@ -30,6 +31,8 @@ const WELCOME_TIMEOUT_MS = 20_000
 const MAX_UNREPORTED_REFUSALS = 1000
 
 export type MasterLink = Link<Down, Up>
+
+type SnapshotMessage = Extract<Down, { command: 'snapshot' }>
 
 export interface SessionEvents {
   changed: ReplicaEvents['changed']
@@ -60,6 +63,8 @@ export class Session {
   #session: string | undefined
   #link: MasterLink | undefined
   #inbox: Down[] = []
+  /** A snapshot of which parts are missing. */
+  #assembling: { readonly snapshot: SnapshotMessage; readonly assembly: Assembly } | undefined
   #flushing = false
   #unreported: Refusal[] = []
 
@@ -94,6 +99,7 @@ export class Session {
   attach(link: MasterLink): Promise<void> {
     this.#link = link
     this.#inbox = []
+    this.#assembling = undefined
     this.replica.relink()
     return new Promise((resolve, reject) => {
       const tooLate = (): void => void link.close('timeout', 'The master did not send its state in time')
@@ -217,10 +223,25 @@ export class Session {
           case 'welcome':
             this.calls.resume(message.payload.session === this.#session, message.payload.calls)
             this.#session = message.payload.session
+            this.#assembling = undefined
             batch.push(message)
             break
-          case 'snapshot':
+          case 'snapshot': {
+            const { state, more } = message.payload
+            if (more !== true) batch.push(message)
+            else if (state === undefined) throw unfit('a snapshot in parts without a skeleton')
+            else this.#assembling = { snapshot: message, assembly: new Assembly(state) }
+            break
+          }
+          case 'part': {
+            const whole = this.#assemble(message.payload)
+            if (whole !== undefined) batch.push(whole)
+            break
+          }
           case 'commit':
+            if (this.#assembling !== undefined) throw unfit('a commit in the middle of a snapshot')
+            batch.push(message)
+            break
           case 'refused':
             batch.push(message)
             break
@@ -247,6 +268,16 @@ export class Session {
     }
     this.calls.applied(this.replica.version)
     this.#flush()
+  }
+
+  /** The snapshot, when this was its last part. */
+  #assemble(part: DownPayload<'part'>): SnapshotMessage | undefined {
+    if (this.#assembling === undefined) throw unfit('a part without its snapshot')
+    const { snapshot, assembly } = this.#assembling
+    assembly.add(part)
+    if (part.last !== true) return undefined
+    this.#assembling = undefined
+    return { ...snapshot, payload: { version: snapshot.payload.version, state: assembly.value } }
   }
 
   #hear({ payload, uuid, timestamp }: Extract<Down, { command: 'volatile' }>): void {
@@ -276,6 +307,8 @@ export class Session {
 /** What is changed waits for a connection that nobody is making. */
 export const unsettled = (): NamedMasterError =>
   new NamedMasterError('not-connected', 'Not all changes are committed: connect() again, and they are sent')
+
+const unfit = (what: string): NamedMasterError => new NamedMasterError('invalid-message', `The master sent ${what}.`)
 
 const fits = (text: string): boolean =>
   text.length * 3 <= MAX_UP_MESSAGE_BYTES || utf8Bytes(text) <= MAX_UP_MESSAGE_BYTES

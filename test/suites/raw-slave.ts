@@ -72,6 +72,8 @@ export class RawSlave {
   }
 
   frame(frame: string | Uint8Array<ArrayBuffer>): void {
+    // wrtc crashes the process when it is given a frame between the end of a channel and its event.
+    if (!this.isOpen()) return
     if (typeof frame === 'string') this.#channel.send(frame)
     else this.#channel.send(frame)
   }
@@ -145,15 +147,17 @@ export class RawSlave {
       if (this.#introduction === undefined) own.push(candidate)
       else signal(candidate)
     })
+    // Not asked of the engine: wrtc crashes when it is asked for a description while it adds candidates.
+    let described = false
     const early: RTCIceCandidateInit[] = []
     this.#socket.on('message', ({ command, payload }: Said) => {
       if (command !== 'signal') return
       const candidate = payload.candidate as RTCIceCandidateInit
-      if (this.#peer.remoteDescription === null) early.push(candidate)
+      if (!described) early.push(candidate)
       else this.#add(candidate)
     })
-    await this.#peer.setLocalDescription(await this.#peer.createOffer())
-    const { type, sdp } = this.#peer.localDescription as RTCSessionDescription
+    const { type, sdp } = await this.#peer.createOffer()
+    await this.#peer.setLocalDescription({ type, sdp: sdp ?? '' })
     const answer = (await this.#socket.emitWithAck(
       'message',
       envelope('connect', { name, offer: { type, sdp } }),
@@ -161,6 +165,7 @@ export class RawSlave {
     if (answer.command !== 'result') throw new Error(JSON.stringify(answer.payload))
     this.#introduction = answer.payload.introduction
     await this.#peer.setRemoteDescription(answer.payload.answer as RTCSessionDescriptionInit)
+    described = true
     for (const candidate of early) this.#add(candidate)
     for (const candidate of own) signal(candidate)
     await opened

@@ -133,5 +133,6 @@ describe('architecture', () => {
 
 const aliases = new Map([
   ['#rtc', 'src/platform'],
+  ['#deflate', 'src/platform'],
   ['#storage', 'src/platform'],
 ])

@@ -1,8 +1,12 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { FrameReader, FrameWriter, utf8Bytes, type Frame, type Lane } from '#src/link/frames.js'
+import { deflate, inflate } from '#deflate'
+import { FrameReader, FrameWriter, utf8Bytes, type Frame, type FrameRead, type Lane } from '#src/link/frames.js'
 
 const bytesOf = (frame: Frame): Uint8Array => (typeof frame === 'string' ? new TextEncoder().encode(frame) : frame)
+
+/** Of a reader that inflates nothing: it answers at once. */
+const readNow = (reader: FrameReader, frame: Frame): FrameRead => reader.read(frame) as FrameRead
 
 const anyLane = fc.constantFrom<Lane>('urgent', 'ordered', 'bulk')
 /** Texts about as large as the frames, in every plane. */
@@ -33,7 +37,7 @@ describe('frames', () => {
           const frame = writer.next()
           if (frame === undefined) return false
           expect(bytesOf(frame).length).to.be.at.most(limit)
-          const read = reader.read(frame)
+          const read = readNow(reader, frame)
           if (!read.ok) throw new Error(read.reason)
           got.push(...(read.values as typeof got))
           return true
@@ -69,7 +73,7 @@ describe('frames', () => {
 
   it('take no more memory for a thousand pieces of a byte than for their bytes', () => {
     const reader = new FrameReader(1_000)
-    for (let n = 0; n < 1_000; n++) expect(reader.read(Uint8Array.of(1, 0x20)).ok).to.equal(true)
+    for (let n = 0; n < 1_000; n++) expect(readNow(reader, Uint8Array.of(1, 0x20)).ok).to.equal(true)
     expect(reader.read(Uint8Array.of(1, 0x20))).to.include({ ok: false, code: 'too-large' })
   })
 
@@ -103,11 +107,39 @@ describe('frames', () => {
       fc.property(fc.array(anyFrame), (frames) => {
         const reader = new FrameReader(30)
         for (const frame of frames) {
-          const read = reader.read(frame)
+          const read = readNow(reader, frame)
           if (!read.ok) expect(read.reason).to.be.a('string')
         }
       }),
     )
+  })
+
+  it('carry deflated messages between others, whole and in order', async () => {
+    const large = { text: Array.from({ length: 400 }, (_, n) => `${n}`).join(' ') }
+    const small = { n: 1 }
+    const writer = new FrameWriter(100)
+    const reader = new FrameReader(10_000, inflate)
+    writer.push(await deflate(JSON.stringify(large)), 'ordered')
+    writer.push(JSON.stringify(small), 'ordered')
+    writer.push(await deflate(JSON.stringify(small)), 'bulk')
+    const values: unknown[] = []
+    for (let frame = writer.next(); frame !== undefined; frame = writer.next()) {
+      expect(frame.length).to.be.at.most(100)
+      const read = await reader.read(frame)
+      if (!read.ok) throw new Error(read.reason)
+      values.push(...read.values)
+    }
+    expect(values).to.deep.equal([small, large, small])
+    expect([writer.empty, writer.waiting('ordered'), writer.waiting('bulk')]).to.deep.equal([true, 0, 0])
+  })
+
+  it('are refused deflated where nothing inflates, and inflated no further than may be', async () => {
+    const bomb = await deflate(JSON.stringify('x'.repeat(1_000_000)))
+    const frame = Uint8Array.of(0xc1, ...bomb)
+    expect(bomb.length).to.be.lessThan(10_000)
+    expect(readNow(new FrameReader(10_000), frame)).to.include({ ok: false, code: 'invalid-message' })
+    expect(await new FrameReader(10_000, inflate).read(frame)).to.include({ ok: false, code: 'invalid-message' })
+    expect(await new FrameReader(2_000_000, inflate).read(frame)).to.include({ ok: true })
   })
 
   it('need room for a code point', () => {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import * as v from 'valibot'
+import { inflate } from '#deflate'
 import { FrameReader } from '#src/link/frames.js'
 import { ERROR_CODES } from '#src/protocol/codes.js'
 import type { Parsed } from '#src/protocol/envelope.js'
@@ -57,15 +58,16 @@ const parsers: Readonly<Record<string, (value: unknown) => Parsed<unknown>>> = {
 }
 
 /** Whether ours takes the example, by the place of its file. */
-function isTaken({ file, text }: Example): boolean {
+async function isTaken({ file, text }: Example): Promise<boolean> {
   const value: unknown = JSON.parse(text)
   const command = /([^/]+)\.json$/.exec(file)?.[1] ?? ''
   if (file === 'frames.json') {
-    const reader = new FrameReader(1_000)
+    const reader = new FrameReader(1_000, inflate)
     const { frames } = value as { frames: (string | { hex: string })[] }
-    return frames.every(
-      (frame) => reader.read(typeof frame === 'string' ? frame : new Uint8Array(Buffer.from(frame.hex, 'hex'))).ok,
+    const read = frames.map((frame) =>
+      reader.read(typeof frame === 'string' ? frame : new Uint8Array(Buffer.from(frame.hex, 'hex'))),
     )
+    return (await Promise.all(read)).every(({ ok }) => ok)
   }
   if (file.startsWith('naming/result/')) {
     const schema = Object.entries(resultOf).find(([name]) => name === command)?.[1]
@@ -100,10 +102,10 @@ describe('docs/PROTOCOL.md', () => {
   })
 
   for (const example of examples) {
-    it(`has ${example.file} "${example.title}" as it stands there, and ours takes it`, () => {
+    it(`has ${example.file} "${example.title}" as it stands there, and ours takes it`, async () => {
       const { message, result, frames, values } = vectorOf(example)
       expect(JSON.parse(example.text)).to.deep.equal(message ?? result ?? { frames, values })
-      expect(isTaken(example)).to.equal(true)
+      expect(await isTaken(example)).to.equal(true)
     })
   }
 

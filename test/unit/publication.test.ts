@@ -177,8 +177,9 @@ describe('publication', () => {
       for (let i = 0; i < 20; i++) change()
       const second = publication.snapshot()
       expect(second.version).equal(22)
-      expect(publication.snapshotCharacters).equal(second.text.length)
-      const parsed = parseDown(JSON.parse(second.text))
+      const [text = '', ...more] = second.messages as string[]
+      expect([publication.snapshotCharacters, more]).deep.equal([text.length, []])
+      const parsed = parseDown(JSON.parse(text))
       expect(parsed.ok && parsed.value.payload).deep.equal({ version: 22, state: store.getState() })
     })
 

@@ -3,6 +3,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import { expect } from 'chai'
 import * as v from 'valibot'
+import { inflate } from '#deflate'
 import { FrameReader, type Frame } from '#src/link/frames.js'
 import type { Parsed } from '#src/protocol/envelope.js'
 import {
@@ -77,18 +78,18 @@ describe('vectors: frames', () => {
   const frameOf = (frame: WrittenFrame): Frame =>
     typeof frame === 'string' ? frame : new Uint8Array(Buffer.from(frame.hex, 'hex'))
   const readAll = (frames: readonly WrittenFrame[]) => {
-    const reader = new FrameReader(1_000)
-    return frames.map((frame) => reader.read(frameOf(frame)))
+    const reader = new FrameReader(1_000, inflate)
+    return Promise.all(frames.map((frame) => reader.read(frameOf(frame))))
   }
 
   for (const { title, frames, values } of valid) {
-    it(`takes ${title}`, () => {
-      expect(readAll(frames).flatMap((read) => (read.ok ? read.values : [read]))).to.deep.equal(values)
+    it(`takes ${title}`, async () => {
+      expect((await readAll(frames)).flatMap((read) => (read.ok ? read.values : [read]))).to.deep.equal(values)
     })
   }
   for (const { title, frames, code } of invalid) {
-    it(`refuses ${title}`, () => {
-      expect(readAll(frames).at(-1)).to.include({ ok: false, code })
+    it(`refuses ${title}`, async () => {
+      expect((await readAll(frames)).at(-1)).to.include({ ok: false, code })
     })
   }
 })

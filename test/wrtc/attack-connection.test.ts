@@ -74,8 +74,9 @@ describe('a connection with a stranger', () => {
     const channel = stranger.createDataChannel('named-master', { negotiated: true, id: 0 })
     const opened = new Promise((resolve) => channel.addEventListener('open', resolve))
     const closed = new Promise<NamedMasterError>((resolve) => void master.events.once('closed', resolve))
-    await stranger.setLocalDescription(await stranger.createOffer())
-    const answer = await master.answer({ type: 'offer', sdp: stranger.localDescription?.sdp ?? '' })
+    const { sdp = '' } = await stranger.createOffer()
+    await stranger.setLocalDescription({ type: 'offer', sdp })
+    const answer = await master.answer({ type: 'offer', sdp })
     await stranger.setRemoteDescription(answer)
     described = true
     for (const candidate of early) void stranger.addIceCandidate(candidate).catch(() => undefined)

@@ -104,6 +104,7 @@ class BareSlave {
     const opened = once(this.#channel as unknown as EventTarget, 'open')
     await this.#peer.setLocalDescription(offer)
     await this.#peer.setRemoteDescription(answer)
+    this.#described = true
     for (const candidate of own.splice(0)) send(candidate)
     for (const candidate of this.#early.splice(0)) this.#hear(candidate)
     await opened
@@ -116,9 +117,11 @@ class BareSlave {
     return answer
   }
 
+  // Not asked of the engine: see docs/decisions/native-connection-owner.md.
+  #described = false
   readonly #early: RTCIceCandidateInit[] = []
   #hear(candidate: RTCIceCandidateInit): void {
-    if (this.#peer.remoteDescription === null) this.#early.push(candidate)
+    if (!this.#described) this.#early.push(candidate)
     else this.#peer.addIceCandidate(candidate).catch(() => undefined)
   }
 
