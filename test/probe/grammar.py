@@ -117,7 +117,7 @@ POSITION = record({"term": UUID7, "version": COUNTER})
 PROOF = record(nonce=SECRET, publicKey=SECRET, signature=text())
 OFFER = record({"type": one_of("offer"), "sdp": text(most=65536)})
 ANSWER = record({"type": one_of("answer"), "sdp": text(most=65536)})
-ICE_SERVER = record({"urls": list_of(text())}, username=text(), credential=text())
+ICE_SERVER = record({"urls": list_of(text(most=512))}, username=text(), credential=text())
 INTRODUCTION = record({"introduction": UUID7})
 PATCH = list_of(
     by(
@@ -141,12 +141,19 @@ def candidate(value, path):
 SIGNAL = record({"introduction": UUID7, "candidate": candidate})
 
 
+def elements(value, path):
+    return list_of(lambda element, _path: element)(anything(value, path), path)
+
+
+def members(value, path):
+    record()(value, path)
+    return anything(value, path)
+
+
 def part(value, path):
-    parsed = record({"path": pointer}, elements=list_of(anything), members=record(), last=one_of(True))(value, path)
+    parsed = record({"path": pointer}, elements=elements, members=members, last=boolean)(value, path)
     if ("elements" in parsed) == ("members" in parsed):
         raise Malformed("either elements or members are expected", path)
-    if "members" in parsed:
-        parsed["members"] = anything(value["members"], f"{path}/members")
     return parsed
 
 
@@ -206,18 +213,18 @@ VOCABULARIES = {
                 "by": one_of("commits", "snapshot"),
                 "client": COUNTER,
                 "session": UUID7,
-                "calls": list_of(COUNTER, most=1000),
+                "calls": list_of(COUNTER),
                 "encoding": text(),
             },
             lastSeq=COUNTER,
         ),
-        "snapshot": record({"version": COUNTER}, state=anything, more=one_of(True)),
+        "snapshot": record({"version": COUNTER}, state=anything, more=boolean),
         "part": part,
         "commit": record(
             {
                 "version": COUNTER,
                 "patch": PATCH,
-                "events": list_of(record({"event": EVENT, "id": text(), "at": COUNTER}, payload=anything), most=1000),
+                "events": list_of(record({"event": EVENT, "id": text(most=64), "at": COUNTER}, payload=anything), most=1000),
             },
             origin=record({"client": COUNTER, "seq": COUNTER}),
         ),

@@ -31,6 +31,7 @@ interface Outcome {
 describe('a client in Python', () => {
   let setting: Setting
   let store: Microstore<State>
+  let data: string
   let master: Master
   let probe: Probe
 
@@ -42,7 +43,8 @@ describe('a client in Python', () => {
     store.on('fail', () => {
       throw new Error('It always fails.')
     })
-    master = setting.master(store)
+    data = await setting.folder()
+    master = setting.master(store, { data })
     master.expose('sum', ({ a, b }: { a: number; b: number }) => a + b)
     master.expose('echo', (value: unknown) => value)
     probe = new Probe()
@@ -134,10 +136,17 @@ describe('a client in Python', () => {
     expect((await look()).state?.text).to.equal(text)
   })
 
-  it('is sent a large state', async () => {
-    store.mutate((state) => ({ ...state, items: Array.from({ length: 60_000 }, (_, n) => `item ${n} of a large state`) }))
+  it('is sent a large state, which comes in parts, deflated', async () => {
+    const item = (n: number) => ({ text: `item ${n} of a large state`, tags: ['é', '€', '\u{1f600}'] })
+    const lists = {
+      'a/b': Array.from({ length: 20_000 }, (_, n) => item(n)),
+      '~': Array.from({ length: 300 }, (_, n) => n),
+    }
+    store.mutate((state) => ({ ...state, lists, last: 'é'.repeat(100_000) }))
     await joined()
-    expect((await look()).state).to.deep.equal(store.getState())
+    const { state, inflated } = await look()
+    expect(state).to.deep.equal(store.getState())
+    expect(inflated).to.be.above(2)
   })
 
   it('hears what is volatile, and says it', async () => {
@@ -174,17 +183,32 @@ describe('a client in Python', () => {
     expect(store.getState().count).to.equal(13)
   })
 
-  it('is told goodbye, watches the name, and is there again with a new master', async () => {
+  it('is told goodbye, watches the name, and goes on when it is up again', async () => {
+    const { term } = await joined()
+    await master.stopServer()
+    expect(await probe.hears('ended')).to.include({ code: 'stopped' })
+    store.emit('add', 1)
+    expect(await master.startServer('garage')).to.equal('started')
+    expect(await probe.hears<Position>('resumed')).to.include({ term })
+    expect((await look()).state?.count).to.equal(2)
+  })
+
+  it('finds another master with the name: it is told what was lost, and goes on', async () => {
+    const asked = new Promise<void>((resolve) => {
+      master.expose('never', () => new Promise(() => resolve()))
+    })
     const { term } = await joined()
     await change({ emit: 'add', payload: 1 })
+    const unanswered = rejection(probe.do('call', { method: 'never', params: null }))
+    await asked
     await master.close()
-    expect(await probe.hears('ended')).to.include({ code: 'stopped' })
-    master = setting.master(createStore({ count: 100, text: '', items: [] }))
-    await master.startServer('garage')
-    expect((await probe.hears<Position>('reset')).term).to.not.equal(term)
+    const heir = createStore({ count: 100, text: '', items: [] })
+    expect(await setting.master(heir, { data }).startServer('garage')).to.equal('started')
     expect(await probe.hears('lost')).to.deep.equal([1])
-    expect((await look()).state?.count).to.equal(100)
+    expect((await probe.hears<Position>('reset')).term).to.not.equal(term)
+    expect(await unanswered).to.match(/^unknown-outcome/)
     expect(await change({ mutate: 'double' })).to.have.nested.property('[0].version')
+    expect(heir.getState().count).to.equal(200)
   })
 })
 

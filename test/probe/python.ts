@@ -23,6 +23,7 @@ interface Answer {
 interface Waiting {
   readonly wanted: (news: News) => boolean
   readonly resolve: (details: never) => void
+  readonly reject: (error: Error) => void
 }
 
 /** test/probe/probe.py, which has one slave. */
@@ -32,17 +33,20 @@ export class Probe {
   readonly #news: News[] = []
   #waiting: Waiting[] = []
   #last = 0
+  /** Why it is over. */
+  #over: Error | undefined
 
   constructor() {
     const script = fileURLToPath(new URL('probe.py', sources))
     this.#child = spawn(python, [script], { env: environment, stdio: ['pipe', 'pipe', 'inherit'] })
     createInterface(this.#child.stdout).on('line', (line) => this.#read(JSON.parse(line) as News | Answer))
-    this.#child.once('close', (code, signal) => this.#end(`Python ended with ${signal ?? code}`))
+    this.#child.once('close', (code, signal) => this.#end(new Error(`Python ended with ${signal ?? code}`)))
   }
 
   /** Rejected with `code: sentence` when the probe was refused. */
   do<R = unknown>(what: string, parameters: object = {}): Promise<R> {
     return new Promise((resolve, reject) => {
+      if (this.#over !== undefined) return reject(this.#over)
       this.#open.set(++this.#last, { resolve, reject })
       this.#child.stdin.write(`${JSON.stringify({ id: this.#last, do: what, with: parameters })}\n`)
     })
@@ -53,7 +57,8 @@ export class Probe {
     const isWanted = (news: News): boolean => news.what === what && wanted(news.details as D)
     const at = this.#news.findIndex(isWanted)
     if (at !== -1) return Promise.resolve(this.#news.splice(at, 1)[0]?.details as D)
-    return new Promise((resolve) => this.#waiting.push({ wanted: isWanted, resolve }))
+    if (this.#over !== undefined) return Promise.reject(this.#over)
+    return new Promise((resolve, reject) => this.#waiting.push({ wanted: isWanted, resolve, reject }))
   }
 
   /** It says goodbye and ends by itself. Answers its exit code. */
@@ -78,8 +83,8 @@ export class Probe {
     waiting.resolve(news.details as never)
   }
 
-  #end(sentence: string): void {
-    for (const { reject } of this.#open.values()) reject(new Error(sentence))
-    this.#open.clear()
+  #end(why: Error): void {
+    this.#over = why
+    for (const { reject } of [...this.#open.values(), ...this.#waiting]) reject(why)
   }
 }

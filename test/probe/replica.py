@@ -63,8 +63,8 @@ class Replica:
         """The first words on a new link."""
         self._link = link
         self._welcome = None
-        self._is_live = False
-        self._is_first_welcome = True
+        self.is_live = False
+        self.joined = asyncio.get_running_loop().create_future()
         self._refusals = []
         self._answers = []
         hello = {"versions": {"oldest": 1, "newest": 1}, "secret": self._secret, "encodings": []}
@@ -77,7 +77,7 @@ class Replica:
 
     def unlink(self):
         self._link = None
-        self._is_live = False
+        self.is_live = False
 
     def forget_position(self):
         self.position = None
@@ -94,7 +94,7 @@ class Replica:
     def _on_welcome(self, payload):
         if payload["version"] != 1:
             raise Malformed("a version that was not offered", "/payload/version", "unsupported-version")
-        self._is_live = False
+        self.is_live = False
         self._welcome = payload
         self._snapshot = None
         # What is caught up with, and the events on the way: nothing of it shows before it is complete.
@@ -107,7 +107,7 @@ class Replica:
         self._go_live()
 
     def _on_snapshot(self, payload):
-        if self._welcome is None or self._is_live or self._snapshot is not None or self._welcome["by"] != "snapshot":
+        if self._welcome is None or self.is_live or self._snapshot is not None or self._welcome["by"] != "snapshot":
             raise Malformed("a snapshot that nobody announced")
         self._snapshot = Snapshot(payload)
         self._take_snapshot()
@@ -133,7 +133,7 @@ class Replica:
         self._caught = applied(self._caught, payload["patch"])
         self._version = payload["version"]
         self._events.append(payload)
-        if self._is_live:
+        if self.is_live:
             self._show()
         else:
             self._go_live()
@@ -143,16 +143,16 @@ class Replica:
         welcome = self._welcome
         if self._version is None or self._version < welcome["position"]["version"]:
             return
-        by_snapshot, is_return = welcome["by"] == "snapshot", self._session is not None
+        by_snapshot, is_return, is_first = welcome["by"] == "snapshot", self._session is not None, not self.joined.done()
         self._client = welcome["client"]
-        self._is_live = True
+        self.is_live = True
         last_seq = welcome.get("lastSeq", 0)
         for change in [change for change in self._pending if change.seq <= last_seq]:
             self._commit(change, welcome["position"]["version"])
-        if self._is_first_welcome and "lastSeq" not in welcome:
+        if is_first and "lastSeq" not in welcome:
             for change in [change for change in self._pending if change.was_sent]:
                 self._drop(change, Refused({"code": "unknown-outcome", "message": "The master is another one."}))
-        if self._is_first_welcome:
+        if is_first:
             for change in self._pending:
                 change.on_its_way = False
         if by_snapshot:
@@ -164,7 +164,8 @@ class Replica:
         self._show()
         self._go_on_with_calls(welcome)
         self._session = welcome["session"]
-        self._is_first_welcome = False
+        if is_first:
+            self.joined.set_result(None)
         self._tell(("reset" if by_snapshot else "resumed") if is_return else "joined", self.position)
 
     def _show(self):
@@ -252,7 +253,7 @@ class Replica:
         return change.patch
 
     def volatile(self, event, payload):
-        if self._is_live:
+        if self.is_live:
             self._link.send("volatile", {"event": event, "payload": payload})
 
     def _on_volatile(self, payload):
@@ -300,7 +301,7 @@ class Replica:
 
     def _settle(self):
         """After whatever happened: what became due."""
-        if self._link is None or not self._is_live:
+        if self._link is None or not self.is_live:
             return
         self._take_refusals()
         self._send_changes()

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from time import monotonic
 
 from link import dial
 from nameserver import NameServer, Refused
@@ -72,14 +73,26 @@ class Slave:
         """Until the link ends; answers its last words."""
         self.link = link
         self.replica.hello(link)
-        link.start(lambda message: self._receive(link, message))
+        link.start(self._receive)
         try:
+            await self._expect_state(link)
             return await link.ended
         finally:
             self.replica.unlink()
             await link.cut()
 
-    def _receive(self, link, message):
+    async def _expect_state(self, link):
+        """A master that sends only heartbeats is given up."""
+        self._progress = monotonic()
+        while not self.replica.is_live and not link.ended.done():
+            left = self._progress + WELCOME_SECONDS - monotonic()
+            if left <= 0:
+                return link.fail(Malformed("the state did not come in time", code="timeout"))
+            await asyncio.wait([link.ended, self.replica.joined], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+
+    def _receive(self, message):
+        if message["command"] != "pong":
+            self._progress = monotonic()
         try:
             self.replica.receive(message)
         except Malformed:

@@ -70,7 +70,7 @@ class Snapshot:
     def __init__(self, payload):
         self.version = payload["version"]
         self.state = payload.get("state", ABSENT)
-        self.is_complete = "more" not in payload
+        self.is_complete = not payload.get("more", False)
         if not self.is_complete and self.state is ABSENT:
             raise Malformed("a snapshot with more to come has no state")
 
@@ -90,7 +90,7 @@ class Snapshot:
             container.extend(brought)
         else:
             container.update(brought)
-        self.is_complete = "last" in part
+        self.is_complete = part.get("last", False)
 
 
 def _holds(value):
