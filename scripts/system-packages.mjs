@@ -2,23 +2,25 @@
  * Debian's packages that the tests need: installed when we may, and told plainly when we may not. A test that needs a
  * new one adds a line to NEEDED; nothing else changes. Uses nothing but Node.
  */
+import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { CommandFailed, run } from './run.mjs'
 
-/** The package, a command that shows it is there, and what for. */
+/** The package, what shows it is there (a command, or a command line that succeeds), and what for. */
 const NEEDED = [
   { package: 'chromium', command: 'chromium', why: 'the tests in test/browser' },
   { package: 'coturn', command: 'turnserver', why: 'the tests of STUN and TURN' },
   { package: 'iproute2', command: 'ip', why: 'the tests in test/network' },
   { package: 'nftables', command: 'nft', why: 'the tests in test/network' },
+  { package: 'python3-venv', succeeds: ['python3', '-c', 'import ensurepip'], why: 'the tests in test/probe' },
 ]
 
 /** Where Debian's packages ask whether they may start what they install (policy-rc.d(8)). */
 const START_POLICY = '/usr/sbin/policy-rc.d'
 
 export async function installSystemPackages() {
-  const missing = NEEDED.filter(({ command }) => !isCommand(command))
+  const missing = NEEDED.filter((need) => !isThere(need))
   if (missing.length === 0) return
   const names = missing.map((need) => need.package)
   const byHand = `Install them by hand: apt-get install ${names.join(' ')}`
@@ -49,6 +51,10 @@ async function startingNothing(install) {
   } finally {
     rmSync(START_POLICY)
   }
+}
+
+function isThere({ command, succeeds: [program, ...args] = [] }) {
+  return command === undefined ? spawnSync(program, args, { stdio: 'ignore' }).status === 0 : isCommand(command)
 }
 
 /** A daemon's command is in /usr/sbin, which is not on everybody's path. */

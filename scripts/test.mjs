@@ -8,6 +8,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { build } from './build.mjs'
 import { filesBelow, fingerprint, isFresh, markFresh } from './fresh.mjs'
 import { installPackages } from './install.mjs'
+import { installPython } from './python.mjs'
 import { CommandFailed, ended, root, runTool } from './run.mjs'
 import { installSystemPackages } from './system-packages.mjs'
 
@@ -21,6 +22,7 @@ const SUITES = [
   { folder: 'wrtc', processEach: true },
   { folder: 'browser', processEach: true },
   { folder: 'network', processEach: true },
+  { folder: 'probe', processEach: true },
 ]
 
 /** No process of tests takes longer than this; one that does hangs outside of mocha's own timeouts. */
@@ -41,6 +43,7 @@ function readArguments(args) {
 async function prepare() {
   await installPackages()
   await installSystemPackages()
+  await installPython()
   await build()
   await compileTests()
 }
