@@ -38,6 +38,9 @@ export interface AdoptOptions {
   readonly report?: (error: unknown) => void
 }
 
+/** Those that have a master: what stands in for their methods can only be taken off in its turn. */
+const served = new WeakSet<object>()
+
 /** What the published microstore emits on each mutate, by itself. */
 const INTERNAL_EVENT = 'state.changed'
 
@@ -102,12 +105,14 @@ class AdoptedStore implements StoreCore {
   }
 
   own(owner: StoreOwner): () => void {
-    if (this.#owner !== undefined) throw new TypeError('This store already has a master')
+    if (served.has(this.#foreign)) throw new TypeError('This store already has a master')
+    served.add(this.#foreign)
     this.#owner = owner
     const letGo =
       typeof this.#foreign.subscribe === 'function' ? this.#listen(this.#foreign.subscribe) : this.#standIn()
     return () => {
       this.#owner = undefined
+      served.delete(this.#foreign)
       letGo()
     }
   }
