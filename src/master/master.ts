@@ -13,7 +13,7 @@ import { checkPolicy } from '../link/native.js'
 import { NAME_RULE, normalizeName } from '../protocol/naming.js'
 import { NameClient, parseUrl } from '../signal/name-client.js'
 import { adopt, type ForeignStore } from '../store/adopt.js'
-import { coreOf } from '../store/store.js'
+import { coreOf, messageOf } from '../store/store.js'
 import { Admission } from './admission.js'
 import { Claim } from './claim.js'
 import { openJournal, type Journal } from './journal.js'
@@ -92,7 +92,12 @@ export class Master {
       admitted: (link, hello) => this.#sessions.welcome(link, hello),
     })
     this.#sessions = new Sessions({
-      core: coreOf(options.store) ?? adopt(options.store, { inPlace: options.inPlace ?? false }),
+      core:
+        coreOf(options.store) ??
+        adopt(options.store, {
+          inPlace: options.inPlace ?? false,
+          report: (error) => this.#log('error', messageOf(error, 'The store that is served failed'), { error }),
+        }),
       methods: this.#methods,
       append: async (batch) => this.#journal?.append(batch),
       clock: this.#clock,
