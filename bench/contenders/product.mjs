@@ -19,6 +19,20 @@ const LIMITS = {
   connectsPerNamePerSecond: 1_000_000,
 }
 
+/** What a server's process uses itself. */
+export const ownUse = {
+  /** Microseconds of a processor so far. */
+  cpu() {
+    const { user, system } = process.cpuUsage()
+    return user + system
+  },
+  /** Bytes of memory that are left after the garbage is gone. */
+  memory() {
+    globalThis.gc()
+    return process.memoryUsage().rss
+  },
+}
+
 /** The name server as it is in life, with its database in a folder; `processes.nameServer` of a row. */
 export const nameServer = {
   async open() {
@@ -28,6 +42,7 @@ export const nameServer = {
     const server = await createNameServer({ port: 0, data, turn: false, trustProxy: true, limits: LIMITS, log })
     return server.url
   },
+  ...ownUse,
 }
 
 export const newMaster = (url, store, options = {}) => new Master(url, { store, log, ...options })
@@ -51,18 +66,20 @@ export async function connect(slave, name) {
   if (!(await slave.connect(name))) throw slave.lastError
 }
 
-/** The engine, and what was sent over its channels so far. */
+const HEARTBEAT = /^\[\{"command":"p[io]ng"[^[]*\]$/
+
+/** The engine, and what was sent over its channels so far, heartbeats left out. */
 export async function countingRtc() {
   const engine = await loadRtc()
-  const sent = { frames: 0, bytes: 0 }
+  const sent = { bytes: 0 }
   class Counting extends engine.RTCPeerConnection {
     createDataChannel(...args) {
       const channel = super.createDataChannel(...args)
       const send = channel.send.bind(channel)
       channel.send = (frame) => {
-        sent.frames++
-        sent.bytes += typeof frame === 'string' ? Buffer.byteLength(frame) : frame.byteLength
         send(frame)
+        if (typeof frame !== 'string') sent.bytes += frame.byteLength
+        else if (!HEARTBEAT.test(frame)) sent.bytes += Buffer.byteLength(frame)
       }
       return channel
     }
