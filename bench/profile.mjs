@@ -14,7 +14,10 @@ export function hotSpots(folder, row) {
   return roles
     .map((role) => {
       const files = readdirSync(join(folder, row, role)).filter((file) => file.endsWith('.cpuprofile'))
-      return sum(files.map((file) => JSON.parse(readFileSync(join(folder, row, role, file), 'utf8'))), `${row}/${role}`)
+      return sum(
+        files.map((file) => JSON.parse(readFileSync(join(folder, row, role, file), 'utf8'))),
+        `${row}/${role}`,
+      )
     })
     .join('\n')
 }

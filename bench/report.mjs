@@ -1,6 +1,6 @@
 /** Results: judged, as a table of README.md, and as a file in results/. */
 import { cpus } from 'node:os'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { ratio, spread } from './statistics.mjs'
 
@@ -8,7 +8,8 @@ const require = createRequire(import.meta.url)
 
 /** What the figures depend on, and nothing that names the machine. */
 export function circumstances(quick) {
-  const version = (name) => JSON.parse(readFileSync(new URL(`../node_modules/${name}/package.json`, import.meta.url))).version
+  const version = (name) =>
+    JSON.parse(readFileSync(new URL(`../node_modules/${name}/package.json`, import.meta.url))).version
   const packages = ['wrtc', 'socket.io', 'peer', 'peerjs']
   const [cpu] = cpus()
   return {
@@ -25,9 +26,8 @@ export function circumstances(quick) {
 
 /** A row's measures with their medians, ratios and verdicts. */
 export function judge(measures) {
-  return measures.map(({ what, unit, rounds, aims = [] }) => ({
-    what,
-    unit,
+  return measures.map(({ rounds, aims = [], ...measure }) => ({
+    ...measure,
     contenders: Object.fromEntries(
       Object.entries(rounds).map(([name, values]) => [name, { ...spread(values), rounds: values.map(rounded) }]),
     ),
@@ -40,9 +40,15 @@ function judgeAim(aim, rounds) {
   const ours = rounds[of]
   const { median, least, most } = spread(ours)
   const judged = against === undefined ? { value: median, low: least, high: most } : ratio(ours, rounds[against])
-  // An aim is met when the interval includes it, or is wholly on its good side.
-  const met = atMost !== undefined ? judged.low <= atMost : atLeast !== undefined ? judged.high >= atLeast : undefined
-  return { ...aim, ...judged, ...(met === undefined ? {} : { met }) }
+  return { ...aim, ...judged, ...verdictOf(judged, atMost, atLeast) }
+}
+
+/** An aim counts as met when the interval includes it; that the ratio itself does not is told apart. */
+function verdictOf({ value, low, high }, atMost, atLeast) {
+  if (atMost === undefined && atLeast === undefined) return {}
+  const [best, aim, sign] = atMost === undefined ? [high, atLeast, -1] : [low, atMost, 1]
+  if (sign * value <= sign * aim) return { verdict: 'met' }
+  return { verdict: sign * best <= sign * aim ? 'met within the interval' : 'missed' }
 }
 
 const rounded = (value) => Number(value.toPrecision(6))
@@ -64,8 +70,6 @@ function aimText({ against, atMost, atLeast }, unit) {
   return against === undefined ? `${text} ${unit}` : `${text}x`
 }
 
-const verdict = ({ met }) => (met === undefined ? '' : met ? 'met' : '**missed**')
-
 /** One line per comparison, and per measure that is compared with nothing. */
 export function lines(judged) {
   return judged.flatMap(({ what, unit, contenders, aims }) => {
@@ -73,9 +77,10 @@ export function lines(judged) {
       what: aim.of === undefined || aim.of === 'named-master' ? what : `${what}: ${aim.of}`,
       ours: withUnit(contenders[aim.of ?? 'named-master'] ?? Object.values(contenders)[0], unit),
       against: aim.against === undefined ? '' : `${aim.against}: ${withUnit(contenders[aim.against], unit)}`,
-      ratio: aim.against === undefined ? '' : `${aim.value.toFixed(2)} (${aim.low.toFixed(2)} to ${aim.high.toFixed(2)})`,
+      ratio:
+        aim.against === undefined ? '' : `${aim.value.toFixed(2)} (${aim.low.toFixed(2)} to ${aim.high.toFixed(2)})`,
       aim: aimText(aim, unit),
-      verdict: verdict(aim),
+      verdict: aim.verdict ?? '',
     })
     return aims.length === 0 ? [line({})] : aims.map(line)
   })
@@ -93,7 +98,7 @@ export function table(rows) {
       line.against,
       line.ratio,
       line.aim,
-      line.verdict,
+      line.verdict === 'missed' ? '**missed**' : line.verdict,
     ]),
   )
   const cells = (row) => `| ${row.join(' | ')} |`
@@ -112,5 +117,3 @@ export function replaceBetween(document, name, content) {
   if (from < 0 || to < from) throw new Error(`There is no place for ${name} in bench/README.md`)
   return `${document.slice(0, from + before.length)}\n\n${content}\n\n${document.slice(to)}`
 }
-
-export const writeJson = (file, value) => writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`)

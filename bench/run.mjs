@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: measures named-master beside what it is compared with, in one run, and says what is met and missed.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from '../scripts/build.mjs'
@@ -10,7 +10,7 @@ import { CommandFailed, main, runTool } from '../scripts/run.mjs'
 import { Bench } from './bench.mjs'
 import { charts } from './chart.mjs'
 import { hotSpots } from './profile.mjs'
-import { circumstances, circumstancesText, judge, lines, replaceBetween, table, writeJson } from './report.mjs'
+import { circumstances, circumstancesText, judge, lines, replaceBetween, table } from './report.mjs'
 import { ROWS } from './rows.mjs'
 
 const HELP = `npm run bench [-- OPTION...]
@@ -24,7 +24,7 @@ const HELP = `npm run bench [-- OPTION...]
   --list         the rows
   --help         this
 
-Rows that are not measured keep their lines in the table. Progress goes to stderr.`
+Rows that are not measured keep the lines of the latest results. Progress goes to stderr.`
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 
@@ -54,7 +54,7 @@ async function measure({ id, work }, { quick, profile }) {
   const bench = new Bench(id, quick, profile)
   try {
     const { run } = await import(`./rows/${id}.mjs`)
-    return { id, work, measures: judge(await run(bench)) }
+    return { id, work, run: quick ? 'quick' : 'full', measures: judge(await run(bench)) }
   } finally {
     await bench.end()
     process.stderr.write(` ${((performance.now() - began) / 1000).toFixed(0)} s\n`)
@@ -68,23 +68,23 @@ function show({ measures }) {
   }
 }
 
-/** The rows of the last result that were not measured now stay as they were. */
+/** What was measured now, in place of the rows of the latest results. */
 function merged(measured) {
-  const before = JSON.parse(readFileSync(here('results/latest.json'), 'utf8')).rows
+  const files = existsSync(here('results')) ? readdirSync(here('results')).filter((file) => file.endsWith('.json')) : []
+  const latest = files.sort().at(-1)
+  const before = latest === undefined ? [] : JSON.parse(readFileSync(here(`results/${latest}`), 'utf8')).rows
   return ROWS.map(({ id }) => [...measured, ...before].find((row) => row.id === id)).filter((row) => row !== undefined)
 }
 
-async function write(facts, measured, name) {
+async function write(facts, measured, name = facts.date) {
+  const rows = merged(measured)
   mkdirSync(here('results'), { recursive: true })
-  const rows = measured.length === ROWS.length ? measured : merged(measured)
-  writeJson(here(`results/${name ?? facts.date}.json`), { ...facts, rows: measured })
-  writeJson(here('results/latest.json'), { ...facts, rows })
+  writeFileSync(here(`results/${name}.json`), JSON.stringify({ ...facts, rows }))
   for (const [file, svg] of Object.entries(charts(rows))) writeFileSync(here(`results/${file}`), svg)
   const readme = readFileSync(here('README.md'), 'utf8')
-  const content = `${circumstancesText(facts)}.\n\n${table(rows)}`
-  writeFileSync(here('README.md'), replaceBetween(readme, 'table', content))
-  await runTool('prettier/bin/prettier.cjs', ['--write', '--log-level=warn', 'bench'])
-  console.log(`Written: bench/README.md, bench/results/${name ?? facts.date}.json`)
+  writeFileSync(here('README.md'), replaceBetween(readme, 'table', `${circumstancesText(facts)}.\n\n${table(rows)}`))
+  await runTool('prettier/bin/prettier.cjs', ['--write', '--log-level=warn', 'bench/README.md', 'bench/results'])
+  console.log(`Written: bench/README.md, bench/results/${name}.json`)
 }
 
 await main(async () => {

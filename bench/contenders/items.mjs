@@ -90,13 +90,14 @@ export async function measureSizes(bench, { rounds, counts, aims, apart = false 
     const measured = await bench.interleave(rounds, Object.fromEntries(contenders))
     const [least, ...larger] = SIZES.map(contenderOf)
     const against = (aim) => larger.map((of) => ({ of, against: least, ...aim }))
-    const add = (what, unit, rounds, aim) => measures.push({ what: `${shape}, ${what}`, unit, rounds, aims: against(aim) })
+    const add = (what, unit, rounds, aim) =>
+      measures.push({ what: `${shape}, ${what}`, unit, rounds, aims: against(aim) })
     add('a mutate of the master', 'µs', measured.total, aims.time)
     if (apart) {
       add('of it the mutator on a plain state', 'µs', measured.own, {})
       add('of it ours', 'µs', measured.ours, {})
     }
-    add('a slave\'s emit until committed', 'µs', measured.emit, aims.time)
+    add("a slave's emit until committed", 'µs', measured.emit, aims.time)
     add('on the wire for it', 'B', measured.bytes, aims.bytes)
   }
   return measures

@@ -92,7 +92,14 @@ export class PeerSocket {
 
   introduce(dst) {
     const connectionId = `${Math.random()}`
-    const payload = { sdp: OFFER, type: 'data', connectionId, label: connectionId, reliable: true, serialization: 'binary' }
+    const payload = {
+      sdp: OFFER,
+      type: 'data',
+      connectionId,
+      label: connectionId,
+      reliable: true,
+      serialization: 'binary',
+    }
     this.#socket.send(JSON.stringify({ type: 'OFFER', dst, payload }))
     return new Promise((resolve) => this.#waiting.set(connectionId, resolve))
   }

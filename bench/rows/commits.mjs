@@ -112,7 +112,9 @@ export async function run(bench) {
   const url = await bench.start('nameServer').ask('open')
   await bench.start('master').ask('serve', url)
   const relayUrl = await bench.start('relay').ask('open')
-  const [slave, predicting, sink, source] = ['slave', 'slave', 'bareSink', 'bareSource'].map((role) => bench.start(role))
+  const [slave, predicting, sink, source] = ['slave', 'slave', 'bareSink', 'bareSource'].map((role) =>
+    bench.start(role),
+  )
   await slave.ask('join', url, false)
   await predicting.ask('join', url, true)
   await introduce(source, sink)

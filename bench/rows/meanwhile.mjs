@@ -97,8 +97,7 @@ export async function run(bench) {
       return figures
     },
   })
-  const against = (aim) =>
-    ['first to join', 'later to join'].map((of) => ({ of, against: 'nobody joins', ...aim }))
+  const against = (aim) => ['first to join', 'later to join'].map((of) => ({ of, against: 'nobody joins', ...aim }))
   return [
     { what: 'commit of another, 99%', unit: 'ms', rounds: measured.p99, aims: against({ atMost: 2 }) },
     { what: 'commit of another, median', unit: 'ms', rounds: measured.p50, aims: against({}) },

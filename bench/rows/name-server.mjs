@@ -95,7 +95,13 @@ export async function run(bench) {
   const name = { of: 'named-master, with a name', against: 'peer' }
   const cpu = 'of the server for it'
   return [
-    { what: 'introductions', unit: '/s', rounds: introductions.rate, aims: [against({ atLeast: 2 })], chart: 'name-server' },
+    {
+      what: 'introductions',
+      unit: '/s',
+      rounds: introductions.rate,
+      aims: [against({ atLeast: 2 })],
+      chart: 'name-server',
+    },
     { what: `${cpu}, introduction`, unit: 'µs', rounds: introductions.cpu, aims: [against({})] },
     {
       what: 'registrations',
@@ -105,7 +111,13 @@ export async function run(bench) {
       chart: 'name-server',
     },
     { what: `${cpu}, registration`, unit: 'µs', rounds: registrations.cpu, aims: [against({}), name] },
-    { what: 'memory per idle client', unit: 'kB', rounds: memory.each, aims: [against({ atMost: 0.8 }), name], chart: 'name-server' },
+    {
+      what: 'memory per idle client',
+      unit: 'kB',
+      rounds: memory.each,
+      aims: [against({ atMost: 0.8 }), name],
+      chart: 'name-server',
+    },
   ]
 }
 
