@@ -35,14 +35,14 @@ export const nativeConnections = {
 export interface NativeOptions {
   readonly iceServers?: readonly IceServer[]
   /** 'relay' takes no other path than a TURN server's. */
-  readonly iceTransportPolicy?: 'all' | 'relay'
+  readonly iceTransportPolicy?: RTCIceTransportPolicy
   readonly clock?: Clock
 }
 
 export class NativeConnection {
   readonly #peer: RTCPeerConnection
   readonly #clock: Clock
-  readonly #policy: 'all' | 'relay'
+  readonly #policy: RTCIceTransportPolicy
   readonly #channels: RTCDataChannel[] = []
   /** The operation in progress and those behind it. */
   #tail: Promise<unknown> = Promise.resolve()

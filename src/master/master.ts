@@ -37,6 +37,8 @@ export interface MasterOptions {
   readonly key?: string
   /** The WebRTC engine; default: the browser's own, or wrtc. */
   readonly rtc?: RtcEngine
+  /** 'relay' uses TURN servers only, and hides this machine's addresses from slaves; default 'all'. */
+  readonly iceTransportPolicy?: RTCIceTransportPolicy
   /** Slaves at once; default 1000. */
   readonly maxSlaves?: number
   readonly log?: Log
@@ -83,6 +85,7 @@ export class Master {
       names: this.#names,
       clock: this.#clock,
       rtc: options.rtc,
+      iceTransportPolicy: options.iceTransportPolicy ?? 'all',
       maxSlaves: options.maxSlaves ?? DEFAULT_MAX_SLAVES,
       serves: () => this.#claim.name,
       admitted: (link, hello) => this.#sessions.welcome(link, hello),

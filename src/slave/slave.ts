@@ -33,6 +33,8 @@ export interface SlaveOptions<S = unknown> {
   readonly token?: string
   /** The WebRTC engine; default: the browser's own, or wrtc. */
   readonly rtc?: RtcEngine
+  /** 'relay' uses TURN servers only, and hides this machine's addresses from the master; default 'all'. */
+  readonly iceTransportPolicy?: RTCIceTransportPolicy
   readonly log?: Log
   readonly clock?: Clock
 }
@@ -269,6 +271,7 @@ export class Slave<S = unknown> implements Microstore<S> {
       name,
       session: this.#session,
       rtc: this.#options.rtc,
+      iceTransportPolicy: this.#options.iceTransportPolicy ?? 'all',
       lookFirst: absent,
       clock: this.#clock,
       log: this.#log,
