@@ -6,10 +6,10 @@
  */
 import type { LookupAddress } from 'node:dns'
 import { lookup } from 'node:dns/promises'
-import { BlockList } from 'node:net'
 import { placeOf } from '../../nameserver/ice.js'
 import { NativeConnection } from '../link/native.js'
 import type { IceServer } from '../protocol/naming.js'
+import { NOT_REACHED_CODE, PRIVATE_IPV4, REFUSED_CODES } from '../slave/diagnosis.js'
 import { finder, since, type Finding } from './report.js'
 import { askStun, NoAnswer } from './stun.js'
 import { loadRtc } from '#rtc'
@@ -21,11 +21,6 @@ export interface IceUrl extends Omit<IceServer, 'urls'> {
 
 export const iceUrlsOf = (servers: readonly IceServer[]): IceUrl[] =>
   servers.flatMap(({ urls, ...credentials }) => urls.map((url) => ({ url, ...credentials })))
-
-/** Unauthorized (RFC 8489) and Wrong Credentials (RFC 8656). */
-const REFUSED_CODES = [401, 441]
-/** From here on codes are WebRTC's own: an address of this machine from which the server was not reached, say. */
-const NOT_REACHED_CODE = 700
 
 /**
  * @param source where the URL is from, where that is not plain
@@ -157,36 +152,20 @@ function adviceOnCredentials(username: string): string {
   )
 }
 
-const LOOPBACK = new BlockList()
-LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
-LOOPBACK.addAddress('::1', 'ipv6')
-
-const PRIVATE = new BlockList()
-for (const [net, bits] of [
-  ['10.0.0.0', 8],
-  ['172.16.0.0', 12],
-  ['192.168.0.0', 16],
-  ['169.254.0.0', 16],
-  ['100.64.0.0', 10],
-] as const)
-  PRIVATE.addSubnet(net, bits, 'ipv4')
-for (const [net, bits] of [
-  ['fc00::', 7],
-  ['fe80::', 10],
-] as const)
-  PRIVATE.addSubnet(net, bits, 'ipv6')
-
-const isIn = (list: BlockList, address: string): boolean => list.check(address, address.includes(':') ? 'ipv6' : 'ipv4')
+const isLoopback = (address: string): boolean => /^127\.|^::1$/.test(address)
+/** Loopback included. */
+const isPrivate = (address: string): boolean =>
+  PRIVATE_IPV4.test(address) || isLoopback(address) || /^(f[cd]|fe[89ab])[0-9a-f]{0,2}:/i.test(address)
 
 /** Why others may not reach a relay that we were given, and what to do. */
 function doubtAbout(relay: string, addresses: readonly LookupAddress[]): string | undefined {
-  if (isIn(LOOPBACK, relay)) {
+  if (isLoopback(relay)) {
     return (
       'which only this machine reaches: have it relay from an address that others reach (coturn: relay-ip), ' +
       'or for tests on one machine allow it to reach loopback (coturn: allow-loopback-peers)'
     )
   }
-  if (isIn(PRIVATE, relay) && !addresses.some(({ address }) => isIn(PRIVATE, address) || isIn(LOOPBACK, address)))
+  if (isPrivate(relay) && !addresses.some(({ address }) => isPrivate(address)))
     return 'a private address that others do not reach: tell it its public one (coturn: external-ip)'
   return undefined
 }

@@ -58,10 +58,7 @@ async function readTurnFile(turn: Question['turn']): Promise<OwnServers> {
   const find = finder('turn-config', file)
   try {
     const ice = await loadIceServers(file)
-    const found = find(
-      'ok',
-      `${file} is as it should be, and has ${ice.size} ${ice.size === 1 ? 'entry' : 'entries'}`,
-    )
+    const found = find('ok', `${file} is as it should be, and has ${ice.size} ${ice.size === 1 ? 'entry' : 'entries'}`)
     return { file, findings: [found], servers: ice.at(Date.now()) }
   } catch (error) {
     return { file, findings: [find('fail', reasonIn(error))], servers: [] }
@@ -86,7 +83,7 @@ function describeServers(servers: readonly IceServer[], subject: string): Findin
       'It hands out no TURN server: add one to its turn.config.json for ends whose routers allow no direct path',
     )
   }
-  return find('ok', `It hands out servers: STUN at ${count(/^stun/i)} URLs, TURN at ${count(/^turn/i)}`)
+  return find('ok', `It hands out URLs of STUN (${count(/^stun/i)}) and TURN (${count(/^turn/i)}) servers`)
 }
 
 /**

@@ -59,7 +59,8 @@ export function askStun({ address, family }: LookupAddress, port: number, signal
       else if (type === BINDING_SUCCESS || type === BINDING_ERROR) fail('answers with an error')
     })
     // Connected: so that ICMP is heard, and only the server.
-    socket.connect(port, address)
+    if (signal.aborted) late()
+    else socket.connect(port, address)
   })
 }
 

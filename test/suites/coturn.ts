@@ -29,6 +29,8 @@ export interface CoturnOptions {
   readonly port?: number
   /** An existing one of `ip netns`; default ours. */
   readonly namespace?: string
+  /** Further arguments of turnserver. */
+  readonly further?: readonly string[]
 }
 
 const BOTH: readonly TurnTransport[] = ['udp', 'tcp']
@@ -58,7 +60,7 @@ export class Coturn {
   }
 
   static async start(options: CoturnOptions): Promise<Coturn> {
-    const { credentials, transports = BOTH, address = '127.0.0.1', namespace } = options
+    const { credentials, transports = BOTH, address = '127.0.0.1', namespace, further = [] } = options
     const port = options.port ?? (await freePort(address))
     const folder = await mkdtemp(join(tmpdir(), 'named-master-coturn-'))
     const command = [
@@ -71,6 +73,7 @@ export class Coturn {
         ? ['--use-auth-secret', `--static-auth-secret=${credentials.secret}`]
         : ['--lt-cred-mech', `--user=${credentials.username}:${credentials.credential}`]),
       ...[`--userdb=${join(folder, 'users')}`, `--pidfile=${join(folder, 'pid')}`, '--log-file=stdout', '--verbose'],
+      ...further,
     ]
     const [file = '', ...args] = command
     const child = spawn(file, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
