@@ -66,7 +66,9 @@ export class Report {
     for (const { verdict, sentence } of findings) {
       const [mark, colour] = MARKS[verdict]
       const text = mark.padEnd(MARK_WIDTH)
-      this.#output.write(`${this.#colours ? styleText(colour, text, { validateStream: false }) : text}  ${sentence.replace(/\p{Cc}+/gu, ' ')}\n`)
+      this.#output.write(
+        `${this.#colours ? styleText(colour, text, { validateStream: false }) : text}  ${sentence.replace(/\p{Cc}+/gu, ' ')}\n`,
+      )
     }
   }
 
