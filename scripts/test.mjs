@@ -20,6 +20,7 @@ const SUITES = [
   { folder: 'integration', processEach: false },
   { folder: 'wrtc', processEach: true },
   { folder: 'browser', processEach: true },
+  { folder: 'network', processEach: true },
 ]
 
 /** No process of tests takes longer than this; one that does hangs outside of mocha's own timeouts. */

@@ -39,6 +39,12 @@ export interface NativeOptions {
   readonly clock?: Clock
 }
 
+/** For the constructors: an engine would throw the same, at the first connection. @throws TypeError */
+export function checkPolicy(policy: RTCIceTransportPolicy = 'all'): RTCIceTransportPolicy {
+  if (policy === 'all' || policy === 'relay') return policy
+  throw new TypeError(`iceTransportPolicy: "${String(policy)}" is neither "all" nor "relay"`)
+}
+
 export class NativeConnection {
   readonly #peer: RTCPeerConnection
   readonly #clock: Clock

@@ -9,6 +9,7 @@ import { systemClock, type Clock } from '../clock.js'
 import { NamedMasterError, type ErrorCode } from '../errors.js'
 import { Events } from '../events.js'
 import { consoleLog, type Log } from '../log.js'
+import { checkPolicy } from '../link/native.js'
 import { NAME_RULE, normalizeName } from '../protocol/naming.js'
 import { NameClient, parseUrl } from '../signal/name-client.js'
 import { adopt, type ForeignStore } from '../store/adopt.js'
@@ -70,7 +71,7 @@ export class Master {
   /** startServer and stopServer, one at a time. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  /** No I/O happens before `startServer`. @throws TypeError when the address of the name server is none */
+  /** No I/O happens before `startServer`. @throws TypeError when an option is wrong, the name server's address included */
   constructor(url: string, options: MasterOptions) {
     if (typeof options?.store !== 'object')
       throw new TypeError('new Master(url, { store }): give it the store to serve')
@@ -85,7 +86,7 @@ export class Master {
       names: this.#names,
       clock: this.#clock,
       rtc: options.rtc,
-      iceTransportPolicy: options.iceTransportPolicy ?? 'all',
+      iceTransportPolicy: checkPolicy(options.iceTransportPolicy),
       maxSlaves: options.maxSlaves ?? DEFAULT_MAX_SLAVES,
       serves: () => this.#claim.name,
       admitted: (link, hello) => this.#sessions.welcome(link, hello),

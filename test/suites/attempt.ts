@@ -22,7 +22,8 @@ export interface Attempt {
 
 /** @param peers of which the slave's engine has made the last one for this */
 export async function attempt<S>(slave: Slave<S>, peers: readonly RTCPeerConnection[]): Promise<Attempt> {
-  const reached = await slave.connect('garage')
+  // Above all deadlines that are documented: whoever misses them gets another code than is expected.
+  const reached = await slave.connect('garage', { timeout: 30_000 })
   const peer = peers.at(-1)
   if (!reached || peer === undefined) {
     return { reached, code: slave.lastError?.code, message: slave.lastError?.message }
@@ -43,7 +44,7 @@ export async function selectedPair(peer: RTCPeerConnection): Promise<SelectedPai
   return {
     local: String(local?.candidateType),
     remote: String(remote?.candidateType),
-    ...(local?.relayProtocol !== undefined && { relayProtocol: String(local.relayProtocol) }),
+    ...(typeof local?.relayProtocol === 'string' && { relayProtocol: local.relayProtocol }),
   }
 }
 

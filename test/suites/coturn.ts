@@ -27,6 +27,8 @@ export interface CoturnOptions {
   readonly address?: string
   /** Default a free one; in a namespace it must be said. */
   readonly port?: number
+  /** A turnserver.conf with all the rest, credentials and port included: then both must be said as they are there. */
+  readonly config?: string
   /** An existing one of `ip netns`; default ours. */
   readonly namespace?: string
   /** Further arguments of turnserver. */
@@ -36,6 +38,13 @@ export interface CoturnOptions {
 const BOTH: readonly TurnTransport[] = ['udp', 'tcp']
 /** What it relays from; coturn takes a free one of these, so that several servers may share them. */
 const RELAY_PORTS = ['--min-port=49160', '--max-port=49400']
+
+const OPTIONS = ['--realm=test.local', '--fingerprint', '--no-tls', '--no-dtls', '--no-cli', '--allow-loopback-peers']
+
+const check = (credentials: TurnCredentials): string[] =>
+  'secret' in credentials
+    ? ['--use-auth-secret', `--static-auth-secret=${credentials.secret}`]
+    : ['--lt-cred-mech', `--user=${credentials.username}:${credentials.credential}`]
 
 export class Coturn {
   /** All that it printed so far. */
@@ -60,18 +69,16 @@ export class Coturn {
   }
 
   static async start(options: CoturnOptions): Promise<Coturn> {
-    const { credentials, transports = BOTH, address = '127.0.0.1', namespace, further = [] } = options
+    const { credentials, transports = BOTH, address = '127.0.0.1', config, namespace, further = [] } = options
     const port = options.port ?? (await freePort(address))
     const folder = await mkdtemp(join(tmpdir(), 'named-master-coturn-'))
     const command = [
       ...(namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace]),
-      ...['turnserver', '-n', `--listening-ip=${address}`, `--relay-ip=${address}`, `--listening-port=${port}`],
-      ...['--realm=test.local', '--fingerprint', '--no-tls', '--no-dtls', '--no-cli', '--allow-loopback-peers'],
-      ...RELAY_PORTS,
+      ...['turnserver', `--listening-ip=${address}`, `--relay-ip=${address}`, ...RELAY_PORTS],
+      ...(config === undefined
+        ? ['-n', `--listening-port=${port}`, ...OPTIONS, ...check(credentials)]
+        : ['-c', config]),
       ...BOTH.filter((transport) => !transports.includes(transport)).map((transport) => `--no-${transport}`),
-      ...('secret' in credentials
-        ? ['--use-auth-secret', `--static-auth-secret=${credentials.secret}`]
-        : ['--lt-cred-mech', `--user=${credentials.username}:${credentials.credential}`]),
       ...[`--userdb=${join(folder, 'users')}`, `--pidfile=${join(folder, 'pid')}`, '--log-file=stdout', '--verbose'],
       ...further,
     ]

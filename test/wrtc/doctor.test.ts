@@ -6,17 +6,22 @@ import { expect } from 'chai'
 import { createHmac } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { createServer as createHttpServer, type RequestListener } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { Server as SocketServer } from 'socket.io'
 import { runDoctor } from '#src/cli/doctor.js'
 import { Report } from '#src/cli/report.js'
+import type { NamedMasterError } from '#src/errors.js'
+import { Connection } from '#src/link/datachannel.js'
+import { createLink } from '#src/link/link.js'
 import { nativeConnections } from '#src/link/native.js'
 import { envelope } from '#src/protocol/envelope.js'
 import { SOCKET_PATH } from '#src/protocol/naming.js'
+import { parseUp, type Down, type Up } from '#src/protocol/replication.js'
 import { NameClient } from '#src/signal/name-client.js'
+import { loadRtc } from '#rtc'
 import { runCommand, type Ended } from '../suites/command.js'
 import { Coturn, type CoturnOptions } from '../suites/coturn.js'
 import { Setting } from '../suites/setting.js'
@@ -85,6 +90,15 @@ describe('named-master doctor', function () {
     await once(socket, 'listening')
     setting.onClose(() => socket.close())
     return `127.0.0.1:${socket.address().port}`
+  }
+
+  /** Who has registered the name, and answers as the test says. */
+  async function ownerOf(name: string): Promise<NameClient> {
+    const names = new NameClient(setting.url, { log: () => undefined })
+    setting.onClose(() => names.close())
+    await names.connect()
+    await names.request('startServer', { name, attempt: 'a'.repeat(43) })
+    return names
   }
 
   const writeTurnConfig = (content: string, file = 'turn.config.json') => writeFile(join(folder, file), content)
@@ -228,13 +242,34 @@ describe('named-master doctor', function () {
       expect(said(lines, 'The master of "garage" is not there now: start it').verdict).to.equal('FAIL')
     })
 
+    it('says nothing to a master but a ping and a goodbye', async () => {
+      await setting.open()
+      const rtc = await loadRtc()
+      const names = await ownerOf('garage')
+      const heard: string[] = []
+      const ended = new Promise<NamedMasterError>((resolve) => {
+        names.onIntroduction = async ({ introduction, offer }) => {
+          const connection = Connection.answering(rtc)
+          setting.onClose(() => connection.close())
+          connection.events.on('candidate', (candidate) => void names.request('signal', { introduction, candidate }))
+          names.events.on('signal', ({ candidate }) => connection.addCandidate(candidate))
+          connection.events.on('open', (channel) => {
+            const link = createLink<Up, Down>(channel, { parse: parseUp, maxMessageBytes: 65_536 })
+            link.events.on('message', ({ command }) => heard.push(command))
+            link.events.on('close', resolve)
+          })
+          return { answer: await connection.answer(offer) }
+        }
+      })
+      expect((await asks('garage')).code).to.equal(0)
+      expect(await ended).to.include({ code: 'closed', message: 'named-master doctor has seen enough' })
+      expect(heard).to.deep.equal([])
+    })
+
     it('says why no path leads there', async () => {
       await setting.open()
-      const names = new NameClient(setting.url, { log: () => undefined })
-      setting.onClose(() => names.close())
-      await names.connect()
+      const names = await ownerOf('garage')
       names.onIntroduction = async () => ({ answer: { type: 'answer', sdp: 'v=0' } })
-      await names.request('startServer', { name: 'garage', attempt: 'a'.repeat(43) })
       const { code, lines } = await asks('garage')
       expect(code).to.equal(1)
       expect(lines.at(-1)?.sentence).to.match(/^The master of "garage" is not reached\. .* session description/)
@@ -270,15 +305,21 @@ describe('named-master doctor', function () {
       )
     })
 
-    it('says that a password is wrong', async () => {
+    it('says that a password is wrong, as README.md shows it', async () => {
       const coturn = await turn()
-      await setting.open({ turn: { iceServers: [{ url: coturn.turn('udp'), username: 'ada', credential: 'wrong' }] } })
-      const { code, lines } = await asks()
+      const wrong = { url: coturn.turn('udp'), username: 'ada', credential: 'wrong' }
+      await setting.open({ turn: { iceServers: [{ url: coturn.stun }, wrong] } })
+      await setting.serve('garage', { n: 0 })
+      const { code, output } = await asks('garage')
       expect(code).to.equal(1)
-      expect(said(lines, coturn.turn('udp'))).to.deep.equal({
-        verdict: 'FAIL',
-        sentence: `${coturn.turn('udp')} refuses the credentials (401 Unauthorized): compare username and credential in turn.config.json with the TURN server's`,
-      })
+      const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
+      const shown = /```\n(ok {7}The name server[^]*?)```/.exec(readme)?.[1] ?? ''
+      const withoutTimes = (text: string) => text.replaceAll(/[\d.]+ ms/g, 'N ms')
+      const elsewhere = output
+        .replaceAll(setting.url, 'http://localhost:8002')
+        .replaceAll(coturn.host, 'turn.example.org:3478')
+        .replaceAll('127.0.0.1', '203.0.113.7')
+      expect(withoutTimes(elsewhere)).to.equal(withoutTimes(shown))
     })
 
     it('says that a secret is wrong', async () => {
