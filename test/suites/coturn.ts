@@ -31,6 +31,8 @@ export interface CoturnOptions {
   readonly config?: string
   /** An existing one of `ip netns`; default ours. */
   readonly namespace?: string
+  /** Further arguments of turnserver. */
+  readonly further?: readonly string[]
 }
 
 const BOTH: readonly TurnTransport[] = ['udp', 'tcp']
@@ -67,7 +69,7 @@ export class Coturn {
   }
 
   static async start(options: CoturnOptions): Promise<Coturn> {
-    const { credentials, transports = BOTH, address = '127.0.0.1', config, namespace } = options
+    const { credentials, transports = BOTH, address = '127.0.0.1', config, namespace, further = [] } = options
     const port = options.port ?? (await freePort(address))
     const folder = await mkdtemp(join(tmpdir(), 'named-master-coturn-'))
     const command = [
@@ -78,6 +80,7 @@ export class Coturn {
         : ['-c', config]),
       ...BOTH.filter((transport) => !transports.includes(transport)).map((transport) => `--no-${transport}`),
       ...[`--userdb=${join(folder, 'users')}`, `--pidfile=${join(folder, 'pid')}`, '--log-file=stdout', '--verbose'],
+      ...further,
     ]
     const [file = '', ...args] = command
     const child = spawn(file, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
