@@ -3,15 +3,21 @@
  * new one adds a line to NEEDED; nothing else changes. Uses nothing but Node.
  */
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { CommandFailed, run } from './run.mjs'
 
 /** The package, what shows it is there (a command, or a command line that succeeds), and what for. */
 const NEEDED = [
   { package: 'chromium', command: 'chromium', why: 'the tests in test/browser' },
+  { package: 'coturn', command: 'turnserver', why: 'the tests of STUN and TURN' },
+  { package: 'iproute2', command: 'ip', why: 'the tests in test/network' },
+  { package: 'nftables', command: 'nft', why: 'the tests in test/network' },
   { package: 'python3-venv', succeeds: ['python3', '-c', 'import ensurepip'], why: 'the tests in test/probe' },
 ]
+
+/** Where Debian's packages ask whether they may start what they install (policy-rc.d(8)). */
+const START_POLICY = '/usr/sbin/policy-rc.d'
 
 export async function installSystemPackages() {
   const missing = NEEDED.filter((need) => !isThere(need))
@@ -28,9 +34,22 @@ export async function installSystemPackages() {
   const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }
   try {
     await run('apt-get', ['update', '--quiet=2'], options)
-    await run('apt-get', ['install', '--yes', '--quiet=2', '--no-install-recommends', ...names], options)
+    await startingNothing(() =>
+      run('apt-get', ['install', '--yes', '--quiet=2', '--no-install-recommends', ...names], options),
+    )
   } catch (error) {
     throw new CommandFailed(`These programs could not be installed (${error.message}):\n${list}\n${byHand}`)
+  }
+}
+
+/** The tests start their own coturn: the machine's is not to listen from now on. */
+async function startingNothing(install) {
+  if (existsSync(START_POLICY)) return install()
+  writeFileSync(START_POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
+  try {
+    await install()
+  } finally {
+    rmSync(START_POLICY)
   }
 }
 

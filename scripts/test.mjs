@@ -21,6 +21,7 @@ const SUITES = [
   { folder: 'integration', processEach: false },
   { folder: 'wrtc', processEach: true },
   { folder: 'browser', processEach: true },
+  { folder: 'network', processEach: true },
   { folder: 'probe', processEach: true },
 ]
 

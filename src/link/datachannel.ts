@@ -26,9 +26,17 @@ const LOW_WATER_BYTES = 128 * 1024
 /** Remote candidates kept until the description is there; an end gathers about ten. */
 export const MAX_KEPT_CANDIDATES = 64
 
+/** A STUN or TURN server gave no candidate: it answered an error (RFC 8656), or was not reached (codes from 700 on). */
+export interface ServerFault {
+  readonly url: string
+  readonly code: number
+  readonly text: string
+}
+
 export interface ConnectionEvents {
   /** One of ours, for the other end; one with an empty text ends the list. */
   candidate: [candidate: Candidate]
+  serverFault: [fault: ServerFault]
   /** Once. Whoever listens makes a link of it in the same turn. */
   open: [channel: Channel]
   /** ICE or DTLS gave up: close, and connect anew. (May never come, see above.) */
@@ -74,6 +82,9 @@ export class Connection implements AsyncDisposable {
       void this.#close(new NamedMasterError('invalid-message', 'The other end opened a channel of its own.'))
     })
     peer.addEventListener('icecandidate', ({ candidate }) => this.#localCandidate(candidate))
+    peer.addEventListener('icecandidateerror', ({ url, errorCode, errorText }) => {
+      if (!this.#native.closed) this.events.emit('serverFault', { url, code: errorCode, text: errorText })
+    })
     peer.addEventListener('connectionstatechange', () => {
       if (peer.connectionState === 'failed' && !this.#native.closed) this.events.emit('failed')
     })

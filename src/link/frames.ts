@@ -33,8 +33,8 @@ export type Frame = string | Uint8Array
 const LAST_PIECE = 0x80
 const DEFLATED = 0x40
 
-/** The opposite of deflating; rejects what is not deflated, and what would have more bytes than that. */
-export type Inflate = (bytes: Uint8Array, maxBytes: number) => Promise<Uint8Array>
+/** The opposite of deflating; refuses what is not deflated, and what would have more bytes than that: throws, or rejects. */
+export type Inflate = (bytes: Uint8Array, maxBytes: number) => Uint8Array | Promise<Uint8Array>
 
 /** A frame that small could not hold its head and one code point; far below what any engine announces. */
 export const MIN_FRAME_BYTES = 64
@@ -223,7 +223,10 @@ export class FrameReader {
     this.#inflate = inflate
   }
 
-  /** The values that this frame completes: parsed JSON, nothing more is known of them. A promise, never rejected, where they are deflated. */
+  /**
+   * The values that this frame completes: parsed JSON, nothing more is known of them. A promise, never rejected, where
+   * `inflate` takes its time.
+   */
   read(frame: Frame): FrameRead | Promise<FrameRead> {
     return typeof frame === 'string' ? this.#readText(frame) : this.#readPiece(frame)
   }
@@ -252,17 +255,17 @@ export class FrameReader {
     assembly.add(frame.subarray(1), this.#maxMessageBytes)
     if ((head & LAST_PIECE) === 0) return NOTHING
     const whole = assembly.take()
-    return deflated ? this.#inflated(whole) : this.#readWhole(whole)
+    return deflated ? this.#readDeflated(whole, this.#inflate as Inflate) : this.#readWhole(whole)
   }
 
-  async #inflated(bytes: Uint8Array): Promise<FrameRead> {
-    let whole: Uint8Array
+  #readDeflated(bytes: Uint8Array, inflate: Inflate): FrameRead | Promise<FrameRead> {
+    const unfit = (): FrameRead => refuse('invalid-message', 'a message is not deflated as it says, or too large')
     try {
-      whole = await (this.#inflate as Inflate)(bytes, this.#maxMessageBytes)
+      const whole = inflate(bytes, this.#maxMessageBytes)
+      return whole instanceof Promise ? whole.then((late) => this.#readWhole(late), unfit) : this.#readWhole(whole)
     } catch {
-      return refuse('invalid-message', 'a message is not deflated as it says, or too large')
+      return unfit()
     }
-    return this.#readWhole(whole)
   }
 
   #readWhole(bytes: Uint8Array): FrameRead {

@@ -264,10 +264,10 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
   }
 
   async #takeUnread(): Promise<void> {
-    for (let next = this.#unread[0]; next !== undefined; next = this.#unread[0]) {
-      const read = await next
+    while (this.#unread.length > 0) {
+      const read = (await this.#unread[0]) as FrameRead
       if (this.open) this.#take(read)
-      this.#unread.shift()
+      void this.#unread.shift()
     }
     if (this.#channelClosed) this.#closed()
   }

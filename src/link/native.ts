@@ -35,14 +35,20 @@ export const nativeConnections = {
 export interface NativeOptions {
   readonly iceServers?: readonly IceServer[]
   /** 'relay' takes no other path than a TURN server's. */
-  readonly iceTransportPolicy?: 'all' | 'relay'
+  readonly iceTransportPolicy?: RTCIceTransportPolicy
   readonly clock?: Clock
+}
+
+/** For the constructors: an engine would throw the same, at the first connection. @throws TypeError */
+export function checkPolicy(policy: RTCIceTransportPolicy = 'all'): RTCIceTransportPolicy {
+  if (policy === 'all' || policy === 'relay') return policy
+  throw new TypeError(`iceTransportPolicy: "${String(policy)}" is neither "all" nor "relay"`)
 }
 
 export class NativeConnection {
   readonly #peer: RTCPeerConnection
   readonly #clock: Clock
-  readonly #policy: 'all' | 'relay'
+  readonly #policy: RTCIceTransportPolicy
   readonly #channels: RTCDataChannel[] = []
   /** The operation in progress and those behind it. */
   #tail: Promise<unknown> = Promise.resolve()

@@ -41,6 +41,7 @@ export interface AdmissionOptions {
   readonly names: NameClient
   readonly clock: Clock
   readonly rtc: RtcEngine | undefined
+  readonly iceTransportPolicy: RTCIceTransportPolicy
   readonly maxSlaves: number
   /** The name served now. */
   readonly serves: () => string | undefined
@@ -83,13 +84,13 @@ export class Admission {
   }
 
   async #introduce({ introduction, name, offer }: ServerPayload<'introduction'>): Promise<ResultOf<'introduction'>> {
-    const { names, clock, maxSlaves, serves } = this.#options
+    const { names, clock, iceTransportPolicy, maxSlaves, serves } = this.#options
     if (name !== serves()) throw new NamedMasterError('master-offline', 'This master does not serve that name now')
     if (!this.#hasRoom()) {
       throw new NamedMasterError('too-many', `The master has ${maxSlaves} slaves already: try later`)
     }
     const rtc = this.#options.rtc ?? (await loadRtc())
-    const connection = Connection.answering(rtc, { iceServers: names.iceServers, clock })
+    const connection = Connection.answering(rtc, { iceServers: names.iceServers, iceTransportPolicy, clock })
     const entry: Entry = { connection, since: clock.now(), opened: false }
     this.#connections.set(introduction, entry)
     const deadline = clock.setTimeout(() => void connection.close(), OPEN_TIMEOUT_MS)

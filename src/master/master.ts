@@ -9,10 +9,11 @@ import { systemClock, type Clock } from '../clock.js'
 import { NamedMasterError, type ErrorCode } from '../errors.js'
 import { Events } from '../events.js'
 import { consoleLog, type Log } from '../log.js'
+import { checkPolicy } from '../link/native.js'
 import { NAME_RULE, normalizeName } from '../protocol/naming.js'
 import { NameClient, parseUrl } from '../signal/name-client.js'
 import { adopt, type ForeignStore } from '../store/adopt.js'
-import { coreOf } from '../store/store.js'
+import { coreOf, messageOf } from '../store/store.js'
 import { Admission } from './admission.js'
 import { Claim } from './claim.js'
 import { openJournal, type Journal } from './journal.js'
@@ -37,6 +38,8 @@ export interface MasterOptions {
   readonly key?: string
   /** The WebRTC engine; default: the browser's own, or wrtc. */
   readonly rtc?: RtcEngine
+  /** 'relay' uses TURN servers only, and hides this machine's addresses from slaves; default 'all'. */
+  readonly iceTransportPolicy?: RTCIceTransportPolicy
   /** Slaves at once; default 1000. */
   readonly maxSlaves?: number
   readonly log?: Log
@@ -68,7 +71,7 @@ export class Master {
   /** startServer and stopServer, one at a time. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  /** No I/O happens before `startServer`. @throws TypeError when the address of the name server is none */
+  /** No I/O happens before `startServer`. @throws TypeError when an option is wrong, the name server's address included */
   constructor(url: string, options: MasterOptions) {
     if (typeof options?.store !== 'object')
       throw new TypeError('new Master(url, { store }): give it the store to serve')
@@ -83,12 +86,18 @@ export class Master {
       names: this.#names,
       clock: this.#clock,
       rtc: options.rtc,
+      iceTransportPolicy: checkPolicy(options.iceTransportPolicy),
       maxSlaves: options.maxSlaves ?? DEFAULT_MAX_SLAVES,
       serves: () => this.#claim.name,
       admitted: (link, hello) => this.#sessions.welcome(link, hello),
     })
     this.#sessions = new Sessions({
-      core: coreOf(options.store) ?? adopt(options.store, { inPlace: options.inPlace ?? false }),
+      core:
+        coreOf(options.store) ??
+        adopt(options.store, {
+          inPlace: options.inPlace ?? false,
+          report: (error) => this.#log('error', messageOf(error, 'The store that is served failed'), { error }),
+        }),
       methods: this.#methods,
       append: async (batch) => this.#journal?.append(batch),
       clock: this.#clock,

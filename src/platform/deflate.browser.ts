@@ -4,8 +4,8 @@
 export const deflate = (text: string): Promise<Uint8Array> =>
   through(new CompressionStream('deflate-raw'), new TextEncoder().encode(text), Infinity)
 
-/** Rejects what is not deflated, and what would have more than `maxBytes`. */
-export const inflate = (bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> =>
+/** Refuses what is not deflated, and what would have more than `maxBytes`: throws, or rejects. */
+export const inflate = (bytes: Uint8Array, maxBytes: number): Uint8Array | Promise<Uint8Array> =>
   through(new DecompressionStream('deflate-raw'), bytes, maxBytes)
 
 async function through(

@@ -46,7 +46,8 @@ function leafFault(value: unknown): string | undefined {
   }
 }
 
-const keyFault = (key: string): string | undefined =>
+/** Why a key cannot travel; undefined when it can. */
+export const keyFault = (key: string): string | undefined =>
   isForbiddenKey(key) ? `the key "${key}" is forbidden` : isWellFormed(key) ? undefined : 'the key has a lone surrogate'
 
 /** Checks what JSON.parse returned: containers are plain and acyclic already. Nothing is copied. */
@@ -78,7 +79,8 @@ function findFault(value: unknown, depth: number): { ok: false; path: string; re
   return undefined
 }
 
-const isPlain = (value: object): boolean => {
+/** Whether an object is no instance of a class. */
+export const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
   // Another realm's Object.prototype (an iframe, a vm context) is as good as ours: it is the one with no prototype itself.
   return prototype === null || Object.getPrototypeOf(prototype) === null

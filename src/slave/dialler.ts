@@ -9,9 +9,10 @@ import { systemClock, type Clock } from '../clock.js'
 import { NamedMasterError } from '../errors.js'
 import { loadRtc, type RtcEngine } from '#rtc'
 import type { Channel } from '../link/channel.js'
-import { Connection } from '../link/datachannel.js'
-import type { Candidate, IceServer } from '../protocol/naming.js'
+import { Connection, type ServerFault } from '../link/datachannel.js'
+import type { Candidate, Description } from '../protocol/naming.js'
 import type { NameClient } from '../signal/name-client.js'
+import { diagnose } from './diagnosis.js'
 
 /** From the master's answer to an open channel, in milliseconds. Relays over a slow path take seconds. */
 const OPEN_TIMEOUT_MS = 20_000
@@ -19,9 +20,12 @@ const OPEN_TIMEOUT_MS = 20_000
 const AFTER_FAILED_MS = 5000
 /** Signals that overtake their own introduction. */
 const MAX_EARLY_SIGNALS = 64
+/** Of the master's candidates, to say why none led here; an end gathers about ten. */
+const MAX_REMEMBERED = 64
 
 export interface DiallerOptions {
   readonly rtc?: RtcEngine
+  readonly iceTransportPolicy?: RTCIceTransportPolicy
   /** The name was not there when it was last asked for: ask again before a connection is made for it. */
   readonly lookFirst?: boolean
   readonly clock?: Clock
@@ -30,6 +34,7 @@ export interface DiallerOptions {
 export class Dialler {
   readonly #names: NameClient
   readonly #options: DiallerOptions
+  readonly #policy: RTCIceTransportPolicy
   readonly #clock: Clock
   #lookFirst: boolean
   /** Offered, and never answered. */
@@ -38,6 +43,7 @@ export class Dialler {
   constructor(names: NameClient, options: DiallerOptions = {}) {
     this.#names = names
     this.#options = options
+    this.#policy = options.iceTransportPolicy ?? 'all'
     this.#clock = options.clock ?? systemClock
     this.#lookFirst = options.lookFirst ?? false
   }
@@ -50,8 +56,7 @@ export class Dialler {
     await this.#names.connect({ signal })
     if (this.#lookFirst) await this.#look(name, signal)
     this.#lookFirst = false
-    const connection =
-      this.#spare ?? Connection.offering(this.#options.rtc ?? (await loadRtc()), { clock: this.#clock })
+    const connection = this.#spare ?? (await this.#offering())
     this.#spare = connection
     connection.setIceServers(this.#names.iceServers)
     const offer = await connection.description()
@@ -66,6 +71,11 @@ export class Dialler {
     } finally {
       signals.stop()
     }
+  }
+
+  async #offering(): Promise<Connection> {
+    const { rtc = await loadRtc() } = this.#options
+    return Connection.offering(rtc, { clock: this.#clock, iceTransportPolicy: this.#policy })
   }
 
   /** An answer, without an offer that somebody would have to be connected to. @throws no-such-master, master-offline */
@@ -87,7 +97,7 @@ export class Dialler {
     connection: Connection,
     signals: Signals,
     introduction: string,
-    answer: Parameters<Connection['accept']>[0],
+    answer: Description,
     signal: AbortSignal,
   ): Promise<Channel> {
     return new Promise<Channel>((resolve, reject) => {
@@ -100,7 +110,11 @@ export class Dialler {
         finish()
         reject(NamedMasterError.from(error, 'unreachable', 'The connection could not be negotiated'))
       }
-      const unreachable = (): void => give(explain(this.#names.iceServers, signals.gathered))
+      const unreachable = (): void => {
+        const { own, theirs, faults } = signals
+        const search = { servers: this.#names.iceServers, policy: this.#policy, own, theirs, faults }
+        give(new NamedMasterError('unreachable', diagnose(search)))
+      }
       const aborted = (): void => give(new NamedMasterError('aborted', 'The connection was given up'))
       let deadline = this.#clock.setTimeout(unreachable, OPEN_TIMEOUT_MS)
       signal.addEventListener('abort', aborted)
@@ -111,6 +125,10 @@ export class Dialler {
           resolve(channel)
         }),
         connection.events.on('closed', unreachable),
+        connection.events.on('candidate', ({ candidate }) => {
+          // The end of gathering, and it brought nothing: with relays only, and none that lets us in.
+          if (candidate === '' && signals.own.length === 0) unreachable()
+        }),
         connection.events.on('failed', () => {
           this.#clock.clearTimeout(deadline)
           deadline = this.#clock.setTimeout(unreachable, AFTER_FAILED_MS)
@@ -121,20 +139,22 @@ export class Dialler {
         }),
       )
       if (signal.aborted) aborted()
-      signals.begin(introduction)
+      signals.begin(introduction, answer)
       connection.accept(answer).catch(give)
     })
   }
 }
 
-/** Carries candidates both ways for one introduction; what comes before its id is known waits. */
+/** Carries candidates both ways for one introduction, and remembers them; what comes before its id is known waits. */
 class Signals {
-  /** The kinds of our own candidates so far: host, srflx, relay. */
-  readonly gathered = new Set<string>()
+  /** The candidates so far, as in SDP, and what servers gave none. */
+  readonly own: string[] = []
+  readonly theirs: string[] = []
+  readonly faults: ServerFault[] = []
   readonly #names: NameClient
   readonly #connection: Connection
   readonly #offs: (() => void)[]
-  readonly #own: Candidate[] = []
+  readonly #unsent: Candidate[] = []
   readonly #early: { readonly introduction: string; readonly candidate: Candidate }[] = []
   #introduction: string | undefined
 
@@ -143,23 +163,25 @@ class Signals {
     this.#connection = connection
     this.#offs = [
       connection.events.on('candidate', (candidate) => {
-        const kind = / typ (\w+)/.exec(candidate.candidate)?.[1]
-        if (kind !== undefined) this.gathered.add(kind)
-        if (this.#introduction === undefined) this.#own.push(candidate)
+        if (candidate.candidate !== '') this.own.push(candidate.candidate)
+        if (this.#introduction === undefined) this.#unsent.push(candidate)
         else this.#send(this.#introduction, candidate)
       }),
+      connection.events.on('serverFault', (fault) => void this.faults.push(fault)),
       names.events.on('signal', (signal) => {
-        if (this.#introduction === signal.introduction) this.#connection.addCandidate(signal.candidate)
+        if (this.#introduction === signal.introduction) this.#take(signal.candidate)
         else if (this.#introduction === undefined && this.#early.length < MAX_EARLY_SIGNALS) this.#early.push(signal)
       }),
     ]
   }
 
-  begin(introduction: string): void {
+  begin(introduction: string, { sdp }: Description): void {
     this.#introduction = introduction
-    for (const candidate of this.#own.splice(0)) this.#send(introduction, candidate)
+    // An end that does not trickle has them in its answer.
+    for (const [, candidate = ''] of sdp.matchAll(/^a=(candidate:.*)/gm)) this.theirs.push(candidate)
+    for (const candidate of this.#unsent.splice(0)) this.#send(introduction, candidate)
     for (const signal of this.#early.splice(0)) {
-      if (signal.introduction === introduction) this.#connection.addCandidate(signal.candidate)
+      if (signal.introduction === introduction) this.#take(signal.candidate)
     }
   }
 
@@ -167,29 +189,14 @@ class Signals {
     for (const off of this.#offs) off()
   }
 
+  #take(candidate: Candidate): void {
+    if (this.theirs.length < MAX_REMEMBERED) this.theirs.push(candidate.candidate)
+    this.#connection.addCandidate(candidate)
+  }
+
   #send(introduction: string, candidate: Candidate): void {
     this.#names.request('signal', { introduction, candidate }).catch(() => {
       // The introduction has ended, or the name server is gone: the deadline tells.
     })
   }
-}
-
-/** Why no path was found, as far as the candidates tell, and what to do. */
-function explain(servers: readonly IceServer[], gathered: ReadonlySet<string>): NamedMasterError {
-  const has = (scheme: RegExp): boolean => servers.some(({ urls }) => urls.some((url) => scheme.test(url)))
-  const [stun, turn] = [has(/^stuns?:/), has(/^turns?:/)]
-  let sentence: string
-  if (turn && !gathered.has('relay')) {
-    sentence =
-      'No relay candidate was gathered: check that the TURN servers in turn.config.json answer and take the credentials'
-  } else if (turn) {
-    sentence =
-      'Neither a direct path nor one through the relay was found: check that the master reaches the TURN servers too'
-  } else if (stun) {
-    sentence = 'No direct path was found, and there is no relay: add a TURN server to turn.config.json'
-  } else {
-    sentence =
-      'No direct path was found: add a STUN server to turn.config.json for ends behind NAT, and a TURN server as the last resort'
-  }
-  return new NamedMasterError('unreachable', sentence)
 }

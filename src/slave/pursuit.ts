@@ -42,6 +42,7 @@ export interface PursuitOptions {
   readonly name: string
   readonly session: Session
   readonly rtc: RtcEngine | undefined
+  readonly iceTransportPolicy: RTCIceTransportPolicy
   /** The name was not there when it was last pursued. */
   readonly lookFirst: boolean
   readonly clock: Clock
@@ -64,13 +65,18 @@ export class Pursuit {
   readonly #over: Promise<void>
 
   constructor(options: PursuitOptions) {
-    const { url, clock, log, rtc, lookFirst } = options
+    const { url, clock, log, rtc, iceTransportPolicy, lookFirst } = options
     this.name = options.name
     this.#options = options
     this.#clock = clock
     this.#session = options.session
     this.#names = new NameClient(url, { log, clock })
-    this.#dialler = new Dialler(this.#names, { clock, lookFirst, ...(rtc === undefined ? {} : { rtc }) })
+    this.#dialler = new Dialler(this.#names, {
+      clock,
+      lookFirst,
+      iceTransportPolicy,
+      ...(rtc === undefined ? {} : { rtc }),
+    })
     this.#over = this.#run()
   }
 

@@ -10,6 +10,7 @@ import type { RtcEngine } from '#rtc'
 import { systemClock, type Clock } from '../clock.js'
 import { NamedMasterError, type ErrorCode } from '../errors.js'
 import { Events } from '../events.js'
+import { checkPolicy } from '../link/native.js'
 import { consoleLog, type Log } from '../log.js'
 import { NAME_RULE, normalizeName } from '../protocol/naming.js'
 import type { Patch } from '../protocol/replication.js'
@@ -33,6 +34,8 @@ export interface SlaveOptions<S = unknown> {
   readonly token?: string
   /** The WebRTC engine; default: the browser's own, or wrtc. */
   readonly rtc?: RtcEngine
+  /** 'relay' uses TURN servers only, and hides this machine's addresses from the master; default 'all'. */
+  readonly iceTransportPolicy?: RTCIceTransportPolicy
   readonly log?: Log
   readonly clock?: Clock
 }
@@ -69,6 +72,7 @@ export class Slave<S = unknown> implements Microstore<S> {
   readonly events: Events<SlaveEvents>
   readonly #url: string
   readonly #options: SlaveOptions<S>
+  readonly #policy: RTCIceTransportPolicy
   readonly #clock: Clock
   readonly #log: Log
   readonly #handlers: Handlers
@@ -81,10 +85,11 @@ export class Slave<S = unknown> implements Microstore<S> {
   #name: string | undefined
   #session: Session
 
-  /** No I/O happens before `connect`. @throws TypeError when the address of the name server is none */
+  /** No I/O happens before `connect`. @throws TypeError when an option is wrong, the name server's address included */
   constructor(url: string, options: SlaveOptions<S> = {}) {
     parseUrl(url)
     this.#url = url
+    this.#policy = checkPolicy(options.iceTransportPolicy)
     this.#options = options
     this.#clock = options.clock ?? systemClock
     this.#log = options.log ?? consoleLog
@@ -269,6 +274,7 @@ export class Slave<S = unknown> implements Microstore<S> {
       name,
       session: this.#session,
       rtc: this.#options.rtc,
+      iceTransportPolicy: this.#policy,
       lookFirst: absent,
       clock: this.#clock,
       log: this.#log,

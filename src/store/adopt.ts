@@ -3,20 +3,15 @@
  *
  * Promises: what the foreign store's own program changes is noticed (by `subscribe` where there is one, else by standing
  * in for its `emit` and `mutate`), and slaves' changes go through those methods. What is emitted inside a change belongs
- * to it, where the store's own emit is used for it. Does not promise to undo what a foreign handler did before it threw:
- * what it changed is then a change of the program's own. Volatile events pass it by.
+ * to it, where the store's own emit is used for it. A slave's change that fails is taken back. What of the state cannot
+ * travel is left out of what slaves see, and told to whoever put it there. Does not promise to undo what the program's
+ * own change did before it threw. Volatile events pass it by.
  */
 import { NamedMasterError } from '../errors.js'
 import { copyJson, type JsonValue } from '../protocol/json.js'
-import {
-  MAX_EVENTS_PER_COMMIT,
-  type CommittedEvent,
-  type Operation,
-  type Origin,
-  type Patch,
-} from '../protocol/replication.js'
+import { MAX_EVENTS_PER_COMMIT, type CommittedEvent, type Origin, type Patch } from '../protocol/replication.js'
+import { Follower, patched, type Fault } from './follow.js'
 import { checkEventName, madeEvent, takePayload } from './handlers.js'
-import { parsePointer } from './patch.js'
 import { messageOf, type StoreChange, type StoreCore, type StoreOwner } from './store.js'
 import { applyIf, createTree, type Change, type Tree } from './tree.js'
 
@@ -36,37 +31,69 @@ interface CalledStore {
   subscribe?(listener: () => void): unknown
 }
 
+export interface AdoptOptions {
+  /** Its mutators change the state without a new reference: all of it is compared after each change. */
+  readonly inPlace?: boolean
+  /** Gets what no caller can be told: the faults of a change that a listener was told of. Default: the console. */
+  readonly report?: (error: unknown) => void
+}
+
+/** Those that have a master: what stands in for their methods can only be taken off in its turn. */
+const served = new WeakSet<object>()
+
 /** What the published microstore emits on each mutate, by itself. */
 const INTERNAL_EVENT = 'state.changed'
 
 /**
- * @param inPlace its mutators change the state without a new reference: all of it is compared after each change
- * @throws TypeError when a method is missing; NamedMasterError `invalid-json` when its state cannot travel
+ * How often a store that was changed and yet has the same state is compared as a whole, in case it changes it in place.
+ * One that does is found out at once; one that does not, and often mutates to no effect, soon has no more of that cost.
  */
-export function adopt(foreign: ForeignStore, options: { readonly inPlace?: boolean } = {}): StoreCore {
+const MAX_DOUBTS = 20
+
+const IN_PLACE_ADVICE =
+  'This store changes its state in place: give { inPlace: true } to its Master, or have its mutators return a new state'
+const NOT_TAKEN =
+  'The store did not take this change: its mutate() must at once use what the mutator returns (with { inPlace: true }: what it changes)'
+
+/**
+ * @throws TypeError when a method is missing, or cannot be stood in for; NamedMasterError `invalid-json` when its state
+ * cannot travel
+ */
+export function adopt(foreign: ForeignStore, options: AdoptOptions = {}): StoreCore {
   for (const method of ['on', 'emit', 'getState', 'mutate'] as const) {
     if (typeof foreign[method] !== 'function')
       throw new TypeError(`A store has the method ${method}(); this one has not`)
   }
-  return new AdoptedStore(foreign, options.inPlace ?? false)
+  if (typeof foreign.subscribe !== 'function' && Object.isFrozen(foreign)) {
+    throw new TypeError('A store without subscribe() has its emit and mutate replaced; this one is frozen')
+  }
+  return new AdoptedStore(foreign, options)
 }
 
 class AdoptedStore implements StoreCore {
   version = 0
   readonly #foreign: CalledStore
-  readonly #inPlace: boolean
+  readonly #report: (error: unknown) => void
   readonly #tree: Tree
+  readonly #follower = new Follower()
   readonly #emit: CalledStore['emit']
   readonly #mutate: CalledStore['mutate']
+  #inPlace: boolean
   /** The foreign state as it was last compared; its parts are taken as unchanged while their references are. */
   #seen: unknown
+  /** What cannot travel of a state that is compared as a whole each time: told once. */
+  #leftOut: ReadonlySet<string> = new Set()
+  /** Something was mutated since the last comparison. */
+  #stirred = false
+  #doubts = MAX_DOUBTS
   #owner: StoreOwner | undefined
   /** The events of the change that is going on, while one is: what happens inside is part of it. */
   #underway: CommittedEvent[] | undefined
 
-  constructor(foreign: CalledStore, inPlace: boolean) {
+  constructor(foreign: CalledStore, options: AdoptOptions) {
     this.#foreign = foreign
-    this.#inPlace = inPlace
+    this.#inPlace = options.inPlace ?? false
+    this.#report = options.report ?? ((error) => console.error('A store that is served:', error))
     this.#seen = foreign.getState()
     this.#tree = createTree(demandJson(this.#seen))
     this.#emit = foreign.emit.bind(foreign)
@@ -78,59 +105,56 @@ class AdoptedStore implements StoreCore {
   }
 
   own(owner: StoreOwner): () => void {
-    if (this.#owner !== undefined) throw new TypeError('This store already has a master')
+    if (served.has(this.#foreign)) throw new TypeError('This store already has a master')
+    served.add(this.#foreign)
     this.#owner = owner
-    if (typeof this.#foreign.subscribe === 'function') {
-      const off = this.#foreign.subscribe(() => this.#noticed([]))
-      return () => {
-        this.#owner = undefined
-        if (typeof off === 'function') (off as () => void)()
-      }
-    }
-    const { emit, mutate } = this.#foreign
-    this.#foreign.emit = (event, payload) =>
-      this.#own(
-        () => this.#emit(event, payload),
-        event === INTERNAL_EVENT ? undefined : madeEvent(checkEventName(event), takePayload(payload)),
-      )
-    this.#foreign.mutate = (mutator) => this.#own(() => this.#mutate(mutator), undefined)
+    const letGo =
+      typeof this.#foreign.subscribe === 'function' ? this.#listen(this.#foreign.subscribe) : this.#standIn()
     return () => {
       this.#owner = undefined
-      Object.assign(this.#foreign, { emit, mutate })
+      served.delete(this.#foreign)
+      letGo()
     }
   }
 
   restore(value: JsonValue | undefined, version: number): void {
     this.version = version
-    this.#during([], () => this.#mutate(() => demandJson(value)))
-    this.#seen = this.#foreign.getState()
     this.#tree.reset(value)
+    this.#put(demandJson(value))
+    this.#seen = this.#foreign.getState()
   }
 
   emit(event: CommittedEvent, origin: Origin): StoreChange {
+    if (event.event === INTERNAL_EVENT) {
+      throw new NamedMasterError('not-allowed', `"${INTERNAL_EVENT}" is what a store itself says: emit another event`)
+    }
+    if (!this.#inPlace) this.#catchUp()
     const events = [event]
     try {
       this.#during(events, () => this.#emit(event.event, demandJson(event.payload)))
+      return this.#changed(this.#compare(demandNoFault), events, origin)
     } catch (error) {
-      this.#salvage()
+      this.#takeBack()
       throw NamedMasterError.from(error, 'handler-failed', messageOf(error, `A handler of "${event.event}" threw`))
     }
-    return this.#changed(this.#compare(), events, origin)
   }
 
   patch(patch: Patch, origin: Origin, verify: (change: Change) => boolean): 'done' | 'unfit' | 'rejected' {
+    // In step with the store before it is judged; that costs nothing where nobody went round us.
+    if (!this.#inPlace) this.#catchUp()
     const change = applyIf(this.#tree, patch, verify)
     if (typeof change === 'string') return change
     const events: CommittedEvent[] = []
     try {
-      this.#during(events, () => this.#mutate((state) => patched(state, change.patch, this.#inPlace)))
+      if (change.patch.length > 0) this.#during(events, () => this.#take(change.patch))
     } catch (error) {
       change.undo()
-      this.#salvage()
+      this.#takeBack()
       throw NamedMasterError.from(error, 'handler-failed', messageOf(error, 'The store threw at this change'))
     }
-    this.#seen = this.#foreign.getState()
     this.#changed(change, events, origin)
+    // What the store made of it beyond the patch is a change of its own.
+    this.#catchUp()
     return 'done'
   }
 
@@ -140,6 +164,36 @@ class AdoptedStore implements StoreCore {
 
   pin(): JsonValue | undefined {
     return this.#tree.pin()
+  }
+
+  #listen(subscribe: NonNullable<CalledStore['subscribe']>): () => void {
+    const off = subscribe.call(this.#foreign, () => {
+      this.#stirred = true
+      // A throw here would reach whoever the store tells next, or nobody at all.
+      this.#catchUp()
+    })
+    return () => typeof off === 'function' && (off as () => void)()
+  }
+
+  #standIn(): () => void {
+    const foreign = this.#foreign
+    const before = Object.getOwnPropertyDescriptors(foreign)
+    foreign.emit = (event, payload) =>
+      this.#own(
+        () => this.#emit(event, payload),
+        event === INTERNAL_EVENT ? undefined : madeEvent(checkEventName(event), takePayload(payload)),
+      )
+    foreign.mutate = (mutator) =>
+      this.#own(() => {
+        this.#stirred = true
+        return this.#mutate(mutator)
+      }, undefined)
+    return () => {
+      for (const method of ['emit', 'mutate'] as const) {
+        if (before[method] === undefined) Reflect.deleteProperty(foreign, method)
+        else Object.defineProperty(foreign, method, before[method])
+      }
+    }
   }
 
   /** The program emits or mutates: a change of its own, or part of the one that is going on. */
@@ -154,7 +208,8 @@ class AdoptedStore implements StoreCore {
     try {
       returned = this.#during(events, program)
     } catch (error) {
-      this.#salvage()
+      // What it changed before it threw is changed.
+      this.#catchUp()
       throw error
     }
     this.#noticed(events)
@@ -170,35 +225,91 @@ class AdoptedStore implements StoreCore {
     }
   }
 
-  /** The program changed its store, or emitted something. */
+  /** The program changed its store, or emitted something. Throws when that cannot travel, after all that can has. */
   #noticed(events: readonly CommittedEvent[]): void {
-    if (this.#underway !== undefined) return
-    const change = this.#compare()
+    if (this.#underway !== undefined || this.#owner === undefined) return
+    let faults: readonly Fault[] = []
+    const change = this.#compare((found) => (faults = found))
     if (change.patch.length > 0 || events.length > 0) this.#changed(change, events, undefined)
+    demandNoFault(faults)
   }
 
-  /** What was changed before something threw. That it cannot travel is said at the next change, if it is still so. */
-  #salvage(): void {
+  /** Notices what has no caller to be told of its faults. */
+  #catchUp(): void {
+    this.#reporting(() => this.#noticed([]))
+  }
+
+  /** A slave's patch goes to the store. Throws when the store does not take it at once. */
+  #take(patch: Patch): void {
+    const before = this.#foreign.getState()
+    let over = false
+    let asked = false
+    let expected: unknown
     try {
-      this.#noticed([])
-    } catch {
-      // What threw first is what the caller is told.
+      this.#mutate((state) => {
+        // Too late: the change has been refused.
+        if (over) return this.#inPlace ? undefined : state
+        asked = true
+        return (expected = patched(state, patch, this.#inPlace))
+      })
+    } finally {
+      over = true
+    }
+    if (!asked || (!this.#inPlace && this.#foreign.getState() === before)) {
+      throw new NamedMasterError('handler-failed', NOT_TAKEN)
+    }
+    this.#seen = expected
+  }
+
+  /** A slave's change failed half-way: the store gets back the state it had. What does not go back is the program's own. */
+  #takeBack(): void {
+    this.#reporting(() => {
+      if (!this.#inPlace && this.#foreign.getState() !== this.#seen) this.#put(this.#seen)
+      // Where parts of it cannot travel, the tree does not have all of it.
+      if (this.#inPlace && this.#leftOut.size === 0) this.#put(this.#tree.value)
+    })
+    this.#catchUp()
+  }
+
+  #put(state: unknown): void {
+    const whole = (now: unknown): unknown => (this.#inPlace ? new Follower().follow(now, now, state) : state)
+    this.#during([], () => this.#mutate(whole))
+  }
+
+  #reporting(program: () => void): void {
+    try {
+      program()
+    } catch (error) {
+      this.#report(error)
     }
   }
 
-  /** Brings the tree in step with the foreign state. */
-  #compare(): Change {
-    const before = this.#inPlace ? this.#tree.value : this.#seen
+  /** Brings the tree in step with the foreign state. `judge` is told what cannot travel, and throws to have none of it. */
+  #compare(judge: (faults: readonly Fault[]) => void): Change {
     const after = this.#foreign.getState()
+    const doubted = !this.#inPlace && this.#stirred && after === this.#seen && this.#doubts > 0
+    if (doubted) this.#doubts--
+    this.#stirred = false
+    const before = this.#inPlace || doubted ? this.#tree.value : this.#seen
     const transaction = this.#tree.begin()
+    const follower = this.#follower
     try {
-      if (before !== after) transaction.run((draft) => follow(draft, before, after))
+      transaction.run((draft) => follower.follow(draft, before, after))
+      if (!doubted) judge(follower.faults.filter(({ path }) => !this.#leftOut.has(path)))
     } catch (error) {
       transaction.rollback()
       throw error
     }
-    this.#seen = after
-    return transaction.finish()
+    const change = transaction.finish()
+    const { faults } = follower
+    if (!faults.some(({ path }) => path === '')) this.#seen = after
+    if (doubted && change.patch.length > 0) {
+      this.#inPlace = true
+      this.#report(new NamedMasterError('invalid-config', IN_PLACE_ADVICE))
+      this.#reporting(() => demandNoFault(faults))
+    }
+    if (this.#inPlace) this.#leftOut = new Set(faults.map(({ path }) => path))
+    return change
   }
 
   #changed(change: Change, events: readonly CommittedEvent[], origin: Origin | undefined): StoreChange {
@@ -218,60 +329,16 @@ function addInner(events: CommittedEvent[], event: CommittedEvent): void {
   events.push(outer === undefined ? event : { ...event, id: `${outer.id}/${events.length}`, at: outer.at })
 }
 
-type Container = Record<string, unknown>
-const isContainer = (value: unknown): value is Container => typeof value === 'object' && value !== null
-
-/** Makes the draft, which equals `before`, equal to `after`; parts whose reference is the same are skipped. */
-function follow(draft: unknown, before: unknown, after: unknown): unknown {
-  const sameKind = isContainer(before) && isContainer(after) && Array.isArray(before) === Array.isArray(after)
-  if (!sameKind || !isContainer(draft)) return after
-  if (Array.isArray(after))
-    (draft as unknown as unknown[]).length = Math.min((before as unknown as unknown[]).length, after.length)
-  else for (const key of Object.keys(before)) if (after[key] === undefined) delete draft[key]
-  for (const [key, value] of Object.entries(after)) {
-    const was = before[key]
-    if (was === value || value === undefined) continue
-    if (isContainer(was) && isContainer(value) && Array.isArray(was) === Array.isArray(value))
-      follow(draft[key], was, value)
-    else draft[key] = value
-  }
-  return undefined
-}
-
-/** The foreign state with a patch that fits: changed in place, or as a new value that shares what is unchanged. */
-function patched(state: unknown, patch: Patch, inPlace: boolean): unknown {
-  let root = state
-  for (const operation of patch) {
-    const tokens = parsePointer(operation.path) ?? []
-    root = tokens.length === 0 ? valueOf(operation) : within(root as Container, tokens, operation, inPlace)
-  }
-  return inPlace && root === state ? undefined : root
-}
-
-function within(
-  container: Container,
-  [key = '', ...rest]: readonly string[],
-  operation: Operation,
-  inPlace: boolean,
-): Container {
-  const copy = inPlace ? container : ((Array.isArray(container) ? [...container] : { ...container }) as Container)
-  if (rest.length > 0) copy[key] = within(copy[key] as Container, rest, operation, inPlace)
-  else if (!Array.isArray(copy)) {
-    if (operation.op === 'remove') delete copy[key]
-    else copy[key] = valueOf(operation)
-  } else if (operation.op === 'replace') (copy as unknown[])[Number(key)] = valueOf(operation)
-  else if (operation.op === 'remove') (copy as unknown[]).splice(Number(key), 1)
-  else (copy as unknown[]).splice(key === '-' ? copy.length : Number(key), 0, valueOf(operation))
-  return copy
-}
-
-/** A copy: what is in a patch may not be changed by a foreign program. */
-const valueOf = (operation: Operation): JsonValue | undefined =>
-  operation.op === 'remove' ? undefined : demandJson(operation.value)
-
 function demandJson(value: unknown): JsonValue | undefined {
   if (value === undefined) return undefined
   const copied = copyJson(value)
   if (copied.ok) return copied.value
-  throw new NamedMasterError('invalid-json', `The store's state cannot travel: ${copied.reason} (at "${copied.path}")`)
+  throw cannotTravel(copied)
 }
+
+function demandNoFault([first]: readonly Fault[]): void {
+  if (first !== undefined) throw cannotTravel(first)
+}
+
+const cannotTravel = ({ path, reason }: Fault): NamedMasterError =>
+  new NamedMasterError('invalid-json', `The store's state cannot travel: ${reason} (at "${path}")`)

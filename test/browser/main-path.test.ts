@@ -144,6 +144,18 @@ describe('the main path in Chromium', function () {
     await node.disconnect()
   })
 
+  it('a page gets a state of many parts, and goes on while they come', async () => {
+    const notes = Array.from({ length: 20_000 }, (_, id) => ({ id, text: `note ${id} é\u{1f600} `.repeat(8) }))
+    store.mutate((state) => ({ ...state, notes }))
+    const page = await open()
+    await page.evaluate(() => window.slave.settled())
+    const shown = await page.evaluate(() => JSON.stringify(window.slave.getState()))
+    expect(shown.length).to.be.greaterThan(2_500_000)
+    expect(shown === JSON.stringify(store.getState())).to.equal(true)
+    await add(page)
+    expect((await shows(store, ({ n }) => n === 1)).n).to.equal(1)
+  })
+
   it('calls run at the master', async () => {
     master.expose('sum', ({ a, b }: { a: number; b: number }) => a + b)
     const page = await open()

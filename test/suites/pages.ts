@@ -15,9 +15,12 @@ const STEP_MS = 20_000
 /** A page from here is no secure context, as one of a machine on a LAN; loopback addresses would be. */
 export const INSECURE_HOST = 'garage.test'
 
-export const launchChromium = (): Promise<Browser> =>
+export const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
+
+/** @param executablePath Chromium's own, or a program that becomes it */
+export const launchChromium = (executablePath = CHROMIUM): Promise<Browser> =>
   chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    executablePath,
     args: [
       '--no-sandbox',
       '--disable-gpu',

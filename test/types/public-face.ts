@@ -41,6 +41,8 @@ export async function master(): Promise<readonly unknown[]> {
   garage.exposeAll('db', { get: (key: string) => key }, ['put'])
   // @ts-expect-error a master without a store
   new Master('http://localhost:8002', { data: './garage-data' })
+  // @ts-expect-error the standard knows 'all' and 'relay'
+  new Master('http://localhost:8002', { store, iceTransportPolicy: 'direct' })
   await garage.close()
   return [title, answer, stopped, log]
 }

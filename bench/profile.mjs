@@ -1,0 +1,44 @@
+/** Where the time went: CPU profiles of the processes of a row (`--profile`), summed up by function. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+
+/** Functions named per process. */
+const NAMED = 14
+
+/** Time of no function of JavaScript. */
+const NOT_BUSY = new Set(['(idle)', '(root)'])
+
+/** A text with the functions of each process that took most time themselves. */
+export function hotSpots(folder, row) {
+  const roles = existsSync(join(folder, row)) ? readdirSync(join(folder, row)) : []
+  return roles
+    .map((role) => {
+      const files = readdirSync(join(folder, row, role)).filter((file) => file.endsWith('.cpuprofile'))
+      return sum(
+        files.map((file) => JSON.parse(readFileSync(join(folder, row, role, file), 'utf8'))),
+        `${row}/${role}`,
+      )
+    })
+    .join('\n')
+}
+
+function sum(profiles, title) {
+  const taken = new Map()
+  let busy = 0
+  for (const { nodes, samples, timeDeltas } of profiles) {
+    const names = new Map(nodes.map(({ id, callFrame }) => [id, nameOf(callFrame)]))
+    samples.forEach((sample, at) => {
+      const name = names.get(sample)
+      if (NOT_BUSY.has(name)) return
+      const ms = (timeDeltas[at] ?? 0) / 1000
+      busy += ms
+      taken.set(name, (taken.get(name) ?? 0) + ms)
+    })
+  }
+  const most = [...taken].sort(([, a], [, b]) => b - a).slice(0, NAMED)
+  const list = most.map(([name, ms]) => `    ${((100 * ms) / busy).toFixed(1).padStart(5)}%  ${name}`)
+  return [`  ${title}: busy ${(busy / 1000).toFixed(1)} s in ${profiles.length} processes`, ...list].join('\n')
+}
+
+const nameOf = ({ functionName, url, lineNumber }) =>
+  url === '' ? functionName : `${functionName || '(anonymous)'} ${basename(url)}:${lineNumber + 1}`

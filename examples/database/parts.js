@@ -1,0 +1,129 @@
+// @ts-check
+/**
+ * A program that uses the master's database, from wherever it is.
+ *
+ *   node parts.js list [--like TEXT] [--place PLACE] [--below AMOUNT] [--sort FIELD] [--desc] [--limit N]
+ *   node parts.js add NAME [--place PLACE] [--amount N] [--note TEXT]
+ *   node parts.js set ID FIELD=VALUE... [--revision N]
+ *   node parts.js remove ID [--revision N]
+ *   node parts.js watch
+ *
+ * From the environment: NAME_SERVER (http://localhost:8002), NAME (parts).
+ */
+import { randomUUID } from 'node:crypto'
+import { parseArgs } from 'node:util'
+import { Slave } from 'named-master/slave'
+
+/** @typedef {{ id: string, revision: number, name: string, place: string, amount: number, note: string }} Part */
+/** @typedef {{ id: string, revision: number, document?: Part }} Change */
+/**
+ * @typedef {object} Database
+ * @property {(id: string) => Promise<Part | undefined>} get
+ * @property {(query: import('./documents.js').Query) => Promise<Part[]>} list
+ * @property {(part: Partial<Part>) => Promise<Part>} put
+ * @property {(id: string, revision: number) => Promise<void>} del
+ */
+
+/** A person waits at most this long for a master that is not there. */
+const CONNECT_MILLISECONDS = 15_000
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    like: { type: 'string' },
+    place: { type: 'string' },
+    below: { type: 'string' },
+    sort: { type: 'string', default: 'name' },
+    desc: { type: 'boolean', default: false },
+    limit: { type: 'string' },
+    amount: { type: 'string', default: '1' },
+    note: { type: 'string' },
+    revision: { type: 'string' },
+  },
+})
+const [command = 'list', ...rest] = positionals
+
+const line = (/** @type {Part} */ { id, revision, name, place, amount, note }) =>
+  [id, `r${revision}`, `${amount} x`, name, place === '' ? undefined : `at ${place}`, note].filter(Boolean).join('  ')
+
+/** @type {Record<string, (db: Database, slave: Slave) => Promise<void>>} */
+const COMMANDS = {
+  async list(db) {
+    const { like, place, below, sort, desc, limit } = values
+    const parts = await db.list({
+      filters: {
+        ...(like === undefined ? {} : { name: ['like', `%${like}%`] }),
+        ...(place === undefined ? {} : { place }),
+        ...(below === undefined ? {} : { amount: ['<', Number(below)] }),
+      },
+      orderBy: sort,
+      order: desc ? 'desc' : 'asc',
+      ...(limit === undefined ? {} : { limit: Number(limit) }),
+    })
+    for (const part of parts) console.log(line(part))
+  },
+
+  async add(db) {
+    const { place = '', amount, note = '' } = values
+    // The id is made here, so that the same call may be made again when its answer was lost: it adds no second part.
+    const part = { id: randomUUID(), revision: 0, name: rest.join(' '), place, amount: Number(amount), note }
+    console.log(line(await db.put(part)))
+  },
+
+  async set(db) {
+    const [id = '', ...changes] = rest
+    const part = await demand(db, id)
+    for (const change of changes) {
+      const [field = '', value = ''] = change.split(/=(.*)/s)
+      Object.assign(part, { [field]: field === 'amount' ? Number(value) : value })
+    }
+    // The revision that was looked at: if somebody writes in between, this is refused and nothing of theirs is lost.
+    console.log(line(await db.put({ ...part, revision: Number(values.revision ?? part.revision) })))
+  },
+
+  async remove(db) {
+    const part = await demand(db, rest[0] ?? '')
+    await db.del(part.id, Number(values.revision ?? part.revision))
+    console.log(`removed ${part.id}`)
+  },
+
+  watch: (_db, slave) =>
+    new Promise((resolve) => {
+      slave.on('db.changed', (_state, /** @type {{ changes: Change[] }} */ { changes }) => {
+        for (const { id, document } of changes) console.log(document === undefined ? `removed ${id}` : line(document))
+      })
+      slave.events.on('status', (status) => console.log(`(${status})`))
+      // What happened while the master was away is not told again: a program with a copy lists anew.
+      slave.events.on('reset', () => console.log('(the master was started anew: list again)'))
+      console.log('(watching; Ctrl+C ends it)')
+      process.once('SIGINT', () => resolve()).once('SIGTERM', () => resolve())
+    }),
+}
+
+/** @param {Database} db @param {string} id */
+async function demand(db, id) {
+  const part = await db.get(id)
+  if (part === undefined) throw new Error(`There is no part "${id}".`)
+  return part
+}
+
+/** Ends explicitly, because a native WebRTC library may crash when it is left to a natural end. */
+async function main() {
+  const run = Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined
+  if (run === undefined) throw new Error(`"${command}" is none of: ${Object.keys(COMMANDS).join(', ')}.`)
+  const slave = new Slave(process.env.NAME_SERVER ?? 'http://localhost:8002')
+  if (!(await slave.connect(process.env.NAME ?? 'parts', { timeout: CONNECT_MILLISECONDS }))) throw slave.lastError
+  try {
+    await run(slave.proxy('db'), slave)
+  } finally {
+    await slave.disconnect()
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error.code === undefined ? error.message : `${error.code}: ${error.message}`)
+    process.exit(1)
+  },
+)
