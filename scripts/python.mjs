@@ -18,6 +18,8 @@ export async function installPython() {
   console.log('Installing Python packages (.venv)')
   rmSync(FOLDER, { recursive: true, force: true })
   await run('python3', ['-m', 'venv', FOLDER])
-  await run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--requirement', REQUIREMENTS])
+  // Ready binaries only, so that no compiler is needed.
+  const options = ['--quiet', '--disable-pip-version-check', '--only-binary=:all:']
+  await run(python, ['-m', 'pip', 'install', ...options, '--requirement', REQUIREMENTS])
   markFresh('.venv', print)
 }

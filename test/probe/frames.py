@@ -9,6 +9,8 @@ LANE, DEFLATED, LAST = 0x3F, 0x40, 0x80
 
 # What is sent keeps other envelopes waiting no longer than one such frame takes.
 MAX_FRAME_BYTES = 65_536
+# What an end takes whose SDP does not say.
+DEFAULT_FRAME_BYTES = 65_536
 
 
 class FrameReader:
@@ -74,7 +76,7 @@ def inflate(content, most):
     return result
 
 
-def cut(message, lane, max_frame_bytes=MAX_FRAME_BYTES):
+def cut(message, lane, max_frame_bytes):
     """An envelope as frames: one text where it fits, else pieces."""
     alone = to_text([message])
     if len(alone.encode()) <= max_frame_bytes:

@@ -5,13 +5,14 @@ document allows. The master's come as signals.
 """
 
 import asyncio
+import re
 from collections import deque
 from time import monotonic
 
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
-from frames import BULK, MAX_FRAME_BYTES, ORDERED, URGENT, FrameReader, cut
+from frames import BULK, DEFAULT_FRAME_BYTES, MAX_FRAME_BYTES, ORDERED, URGENT, FrameReader, cut
 from grammar import parse
 from wire import Malformed, envelope, to_text
 
@@ -40,21 +41,32 @@ async def dial(names, name):
     channel.on("open", opened.set)
     # Made now, because a frame may come as soon as the channel is open.
     link = Link(peer, channel)
-    hearing = None
     try:
         await peer.setLocalDescription(await peer.createOffer())
         offer = {"type": "offer", "sdp": peer.localDescription.sdp}
         result = await names.ask("connect", {"name": name, "offer": offer})
-        await peer.setRemoteDescription(RTCSessionDescription(**result["answer"]))
-        hearing = asyncio.create_task(_hear_candidates(peer, names.signals(result["introduction"])))
-        await asyncio.wait_for(opened.wait(), OPEN_SECONDS)
+        await _open(peer, opened, result["answer"], names.signals(result["introduction"]))
+        link.max_frame_bytes = _frame_bytes(result["answer"]["sdp"])
         return link
     except BaseException:
         await peer.close()
         raise
+
+
+async def _open(peer, opened, answer, signals):
+    await peer.setRemoteDescription(RTCSessionDescription(**answer))
+    hearing = asyncio.create_task(_hear_candidates(peer, signals))
+    try:
+        await asyncio.wait_for(opened.wait(), OPEN_SECONDS)
     finally:
-        if hearing is not None:
-            hearing.cancel()
+        hearing.cancel()
+
+
+def _frame_bytes(sdp):
+    """What the other end takes in one frame, and no more than is good for others. 0 is no limit."""
+    said = re.search("^a=max-message-size:([0-9]+)", sdp, re.MULTILINE)
+    taken = int(said[1]) if said else DEFAULT_FRAME_BYTES
+    return min(taken or MAX_FRAME_BYTES, MAX_FRAME_BYTES)
 
 
 async def _hear_candidates(peer, signals):
@@ -82,9 +94,10 @@ class Link:
         self._turn = ORDERED
         self._early = []
         self._heard = monotonic()
-        self._ping = None
+        self._awaits_pong = False
         self.receive = self._early.append
         self.lowest_call = None
+        self.max_frame_bytes = DEFAULT_FRAME_BYTES
         self.ended = asyncio.get_running_loop().create_future()
         channel.bufferedAmountLowThreshold = MAX_BUFFERED_BYTES // 2
         channel.on("message", self._read)
@@ -109,7 +122,7 @@ class Link:
         lane = URGENT if command in URGENT_COMMANDS else ORDERED
         if command == "call" and len(to_text(message)) > BULK_CHARACTERS:
             lane = BULK
-        self._lanes[lane].extend(cut(message, lane))
+        self._lanes[lane].extend(cut(message, lane, self.max_frame_bytes))
         self._pump()
 
     async def close(self, code, sentence):
@@ -162,17 +175,18 @@ class Link:
         try:
             for raw in self._reader.read(frame):
                 message = parse("replication/down", raw)
-                self._answer_ping(message)
+                self._mind(message)
                 self.receive(message)
         except Malformed as error:
             self.fail(error)
 
-    def _answer_ping(self, message):
+    def _mind(self, message):
+        """What is the link's own business."""
         if message["command"] == "ping":
             pong = {} if self.lowest_call is None else {"lowestCall": self.lowest_call}
             self.send("pong", pong, message["uuid"])
         elif message["command"] == "pong":
-            self._ping = None
+            self._awaits_pong = False
         elif message["command"] == "goodbye":
             self._end(**message["payload"])
 
@@ -180,7 +194,7 @@ class Link:
         while not self.ended.done():
             if monotonic() - self._heard > SILENCE_SECONDS:
                 return self.fail(Malformed("nobody was heard", code="silent"))
-            if self._ping is None:
-                self._ping = True
+            if not self._awaits_pong:
+                self._awaits_pong = True
                 self.send("ping", {})
             await asyncio.wait([self.ended], timeout=PING_SECONDS)

@@ -64,7 +64,7 @@ class NameServer:
             await self.ask("unwatch", {"name": name})
 
     def signals(self, introduction):
-        """A queue of the other end's candidates, those included that came before anybody asked."""
+        """A queue of the other end's candidates, those included that came before the introduction was known."""
         return self._signals.setdefault(introduction, asyncio.Queue())
 
     async def close(self):

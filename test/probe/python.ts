@@ -33,23 +33,31 @@ export class Probe {
   readonly #news: News[] = []
   #waiting: Waiting[] = []
   #last = 0
+  /** What came from it, for whoever has to find out why a test waits. */
+  readonly transcript: string[] = []
   /** Why it is over. */
   #over: Error | undefined
 
   constructor() {
     const script = fileURLToPath(new URL('probe.py', sources))
     this.#child = spawn(python, [script], { env: environment, stdio: ['pipe', 'pipe', 'inherit'] })
-    createInterface(this.#child.stdout).on('line', (line) => this.#read(JSON.parse(line) as News | Answer))
+    createInterface(this.#child.stdout).on('line', (line) => {
+      this.transcript.push(line.slice(0, 200))
+      this.#read(JSON.parse(line) as News | Answer)
+    })
     this.#child.once('close', (code, signal) => this.#end(new Error(`Python ended with ${signal ?? code}`)))
   }
 
   /** Rejected with `code: sentence` when the probe was refused. */
   do<R = unknown>(what: string, parameters: object = {}): Promise<R> {
-    return new Promise((resolve, reject) => {
+    const answered = new Promise<R>((resolve, reject) => {
       if (this.#over !== undefined) return reject(this.#over)
       this.#open.set(++this.#last, { resolve, reject })
       this.#child.stdin.write(`${JSON.stringify({ id: this.#last, do: what, with: parameters })}\n`)
     })
+    // A test that failed has left some behind, and its own failure is the one to be shown.
+    answered.catch(() => undefined)
+    return answered
   }
 
   /** What its slave told its program: the next that is wanted, of what was not taken yet. Others stay. */
