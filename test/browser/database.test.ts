@@ -9,7 +9,10 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Slave } from 'named-master/slave'
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core'
+import { v7 } from 'uuid'
+import { nativeConnections } from '#src/link/native.js'
 import { launchChromium } from '../suites/pages.js'
 import { Program } from '../suites/programs.js'
 
@@ -18,6 +21,16 @@ const IMAGES = fileURLToPath(new URL('../../docs/images', import.meta.url))
 const START_MILLISECONDS = 60_000
 const STEP_MILLISECONDS = 20_000
 
+interface Part {
+  readonly id: string
+  readonly revision: number
+  readonly amount: number
+}
+interface Database {
+  list(query?: object): Promise<Part[]>
+  put(part: object): Promise<Part>
+  batch(writes: readonly object[]): Promise<Part[]>
+}
 interface Fields {
   readonly name: string
   readonly place?: string
@@ -33,42 +46,53 @@ describe('the page of examples/database', function () {
   let master: Program
   let url: string
   let browser: Browser | undefined
+  let slave: Slave
+  let db: Database
   const contexts: BrowserContext[] = []
+  const programs: Program[] = []
   const complaints: string[] = []
 
   const startMaster = async (): Promise<void> => {
-    master = new Program(['examples/database/master.js'], { NAME_SERVER: url, DATA: join(data, 'parts') })
+    const environment = { NAME_SERVER: url, DATA: join(data, 'parts') }
+    master = new Program(['examples/database/master.js'], { environment })
     await master.prints(/has \d+ parts/)
   }
-  /** The program of the command line; answers what it printed. */
+  /** The program of the command line. */
+  const command = (...args: string[]): Program => {
+    const program = new Program(['examples/database/parts.js', ...args], { environment: { NAME_SERVER: url } })
+    programs.push(program)
+    return program
+  }
   const parts = async (...args: string[]): Promise<string[]> => {
-    const { code, lines, errors } = await new Program(['examples/database/parts.js', ...args], {
-      NAME_SERVER: url,
-    }).ended()
+    const { code, lines, errors } = await command(...args).ended()
     expect(code, errors).to.equal(0)
     return lines
   }
 
   before(async () => {
     data = await mkdtemp(join(tmpdir(), 'database-'))
-    server = new Program(['examples/database/server.js', '--without-master'], {
-      PORT: '0',
-      HOST: '127.0.0.1',
-      DATA: data,
-    })
+    const environment = { PORT: '0', HOST: '127.0.0.1', DATA: data }
+    server = new Program(['examples/database/server.js', '--without-master'], { environment })
     url = (await server.prints(/NAME_SERVER=(\S+)/))[1] ?? ''
     await startMaster()
+    slave = new Slave(url)
+    expect(await slave.connect('parts')).to.equal(true)
+    db = slave.proxy('db')
     browser = await launchChromium()
   })
 
   after(async () => {
     await browser?.close()
+    await slave.disconnect()
+    await nativeConnections.idle()
     expect(await master.end()).to.equal(0)
     expect(await server.end()).to.equal(0)
     await rm(data, { recursive: true, force: true })
   })
 
   afterEach(async () => {
+    await Promise.all(programs.splice(0).map((program) => program.end()))
+    await removeAll()
     await Promise.all(contexts.splice(0).map((context) => context.close()))
     expect(complaints.splice(0), 'errors in the pages').to.deep.equal([])
   })
@@ -112,14 +136,16 @@ describe('the page of examples/database', function () {
   }
   const save = (page: Page): Promise<void> => page.getByRole('button', { name: 'Save' }).click()
 
+  const put = (...given: Fields[]): Promise<unknown> =>
+    db.batch(given.map((fields) => ({ op: 'put', document: { id: v7(), revision: 0, amount: 1, ...fields } })))
   async function removeAll(): Promise<void> {
-    for (const line of await parts('list')) await parts('remove', line.split(' ')[0] ?? '')
+    await db.batch((await db.list()).map(({ id, revision }) => ({ op: 'del', id, revision })))
   }
 
   it('shows what pages and programs write to each other, and takes what they remove away', async () => {
     const [ada, bob] = [await visit(), await visit({ viewport: { width: 390, height: 844 } })]
     await ada.getByText('No parts yet. Add the first one.').waitFor()
-    const watcher = new Program(['examples/database/parts.js', 'watch'], { NAME_SERVER: url })
+    const watcher = command('watch')
     await watcher.prints(/watching/)
 
     const id = await add(ada, { name: 'Brake pads', place: 'A3', amount: 4, note: 'front' })
@@ -172,7 +198,6 @@ describe('the page of examples/database', function () {
     await ada.getByText('Somebody has removed this part.').waitFor()
     await ada.getByRole('button', { name: 'Write mine over it' }).click()
     await row(bob, 'Spark plugs').waitFor()
-    await removeAll()
   })
 
   it('shows hostile text as text, and what is refused as a sentence', async () => {
@@ -190,13 +215,14 @@ describe('the page of examples/database', function () {
     await ada.getByText('A part needs a name.').waitFor()
     await ada.keyboard.press('Escape')
     await editor(ada).waitFor({ state: 'hidden' })
-    await removeAll()
   })
 
   it('finds and orders, and can be used by keyboard alone', async () => {
-    await parts('add', 'Nut M10', '--place', 'A10', '--amount', '30')
-    await parts('add', 'Nut M2', '--place', 'A2', '--amount', '200')
-    await parts('add', 'Bolt', '--place', 'A2', '--amount', '4')
+    const [m10, m2] = [
+      { name: 'Nut M10', place: 'A10', amount: 30 },
+      { name: 'Nut M2', place: 'A2', amount: 200 },
+    ]
+    await put(m10, m2, { name: 'Bolt', place: 'A2', amount: 4 })
     const page = await visit()
     const shows = (...names: string[]): Promise<unknown> =>
       page.waitForFunction(
@@ -221,7 +247,6 @@ describe('the page of examples/database', function () {
     await shows('Nut M3', 'Nut M10')
     await page.getByLabel('Find by name').fill('nothing')
     await page.getByText('No part has this in its name.').waitFor()
-    await removeAll()
   })
 
   it('waits for a master that has stopped, and goes on when it is back', async () => {
@@ -234,30 +259,28 @@ describe('the page of examples/database', function () {
     await page.locator('#link[data-status="connected"]').waitFor()
     await page.getByRole('button', { name: 'One Fan belt more' }).click()
     await hasAmount(page, 'Fan belt', 3)
-    await removeAll()
   })
 
   for (const width of [390, 1280]) {
     it(`fits a window of ${width} pixels`, async () => {
-      await parts('add', 'W'.repeat(60), '--place', 'W'.repeat(20), '--note', 'w'.repeat(300))
+      await put({ name: 'W'.repeat(60), place: 'W'.repeat(20), note: 'w'.repeat(300) })
       const page = await visit({ viewport: { width, height: 800 } })
       const wide = (): Promise<number> => page.evaluate(() => document.documentElement.scrollWidth)
       expect(await wide()).to.equal(width)
       await openEditor(page, 'WWW')
       expect(await wide()).to.equal(width)
-      await removeAll()
     })
   }
 
   it('is started by one command with its master, and ends with it in order', async () => {
-    const both = new Program(['scripts/start.mjs', 'database'], {
-      PORT: '0',
-      HOST: '127.0.0.1',
-      DATA: join(data, 'both'),
-    })
+    const environment = { PORT: '0', HOST: '127.0.0.1', DATA: join(data, 'both') }
+    const both = new Program(['scripts/start.mjs', 'database'], { environment })
+    programs.push(both)
     const [, address = ''] = await both.prints(/NAME_SERVER=(\S+)/)
     await both.prints(/has 0 parts/)
-    const added = await new Program(['examples/database/parts.js', 'add', 'Jack'], { NAME_SERVER: address }).ended()
+    const added = await new Program(['examples/database/parts.js', 'add', 'Jack'], {
+      environment: { NAME_SERVER: address },
+    }).ended()
     expect(added).to.include({ code: 0 })
     expect(await both.end()).to.equal(0)
   })
@@ -265,37 +288,29 @@ describe('the page of examples/database', function () {
   if (process.env.SCREENSHOTS === '1') {
     it('has its pictures taken', async () => {
       await mkdir(IMAGES, { recursive: true })
-      const given: readonly (readonly string[])[] = [
-        ['Brake pads', '--place', 'A3', '--amount', '4', '--note', 'front, ceramic'],
-        ['Spark plugs', '--place', 'A4', '--amount', '16', '--note', 'gap 0.8 mm'],
-        ['Fan belt', '--place', 'B1', '--amount', '2'],
-        ['Oil filter', '--place', 'B2', '--amount', '7', '--note', 'fits the vans as well'],
-        ['Bulb H7', '--place', 'C1', '--amount', '0', '--note', 'on order, Thursday'],
-        ['Wheel nut M14', '--place', 'C2', '--amount', '140'],
-        ['Wiper blade', '--place', 'C5', '--amount', '6', '--note', '55 cm'],
-      ]
-      for (const one of given) await parts('add', ...one)
-      for (const colorScheme of ['light', 'dark'] as const) {
-        for (const viewport of [
-          { width: 1280, height: 800 },
-          { width: 390, height: 844 },
-        ]) {
-          // prettier-ignore
-          const page = await visit({ viewport, colorScheme, reducedMotion: 'reduce' })
-          await row(page, 'Wiper').waitFor()
-          await page.locator('#link-path', { hasText: 'ms' }).waitFor()
-          const shot = (what: string): Promise<unknown> =>
-            page.screenshot({ path: join(IMAGES, `${what}-${colorScheme}-${viewport.width}.png`) })
-          await shot('database')
-          await openEditor(page, 'Oil filter')
-          const id = (await row(page, 'Oil filter').getAttribute('data-id')) ?? ''
-          await parts('set', id, `amount=${Date.now() % 100}`)
-          await page.getByText('Somebody has changed').waitFor()
-          await shot('database-editor')
-          await page.context().close()
-        }
+      await put(
+        { name: 'Brake pads', place: 'A3', amount: 4, note: 'front, ceramic' },
+        { name: 'Spark plugs', place: 'A4', amount: 16, note: 'gap 0.8 mm' },
+        { name: 'Fan belt', place: 'B1', amount: 2 },
+        { name: 'Oil filter', place: 'B2', amount: 7, note: 'fits the vans as well' },
+        { name: 'Bulb H7', place: 'C1', amount: 0, note: 'on order, Thursday' },
+        { name: 'Wheel nut M14', place: 'C2', amount: 140 },
+        { name: 'Wiper blade', place: 'C5', amount: 6, note: '55 cm' },
+      )
+      const look = async (colorScheme: 'light' | 'dark', width: number, height: number): Promise<Page> => {
+        const page = await visit({ viewport: { width, height }, colorScheme, reducedMotion: 'reduce' })
+        await row(page, 'Wiper').waitFor()
+        await page.locator('#link-path', { hasText: 'direct · ' }).waitFor()
+        return page
       }
-      await removeAll()
+      const list = await look('light', 1280, 560)
+      await list.screenshot({ path: join(IMAGES, 'database-light-1280.png') })
+      const phone = await look('dark', 390, 844)
+      await openEditor(phone, 'Oil filter')
+      const [filter] = await db.list({ filters: { name: 'Oil filter' } })
+      await db.put({ ...filter, amount: 6 })
+      await phone.getByText('Somebody has changed').waitFor()
+      await phone.screenshot({ path: join(IMAGES, 'database-editor-dark-390.png') })
     })
   }
 })

@@ -11,11 +11,14 @@ export class Program {
   readonly #lines: AsyncIterator<string, undefined>
   #errors = ''
 
-  /** @param args of Node; the program's path is from the root of the repository */
-  constructor(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
+  /** @param args of Node @param where its folder (default: the root of the repository), and what is added to the environment */
+  constructor(
+    args: readonly string[],
+    where: { folder?: string; environment?: Readonly<Record<string, string>> } = {},
+  ) {
     this.#process = spawn(process.execPath, args, {
-      cwd: ROOT,
-      env: { ...process.env, ...environment },
+      cwd: where.folder ?? ROOT,
+      env: { ...process.env, ...where.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#process.stderr?.on('data', (bytes) => (this.#errors += String(bytes)))

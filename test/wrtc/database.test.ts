@@ -39,11 +39,14 @@ describe('examples/database', function () {
   let others: Database
 
   const startMaster = async (): Promise<RegExpExecArray> => {
-    master = new Program(['examples/database/master.js'], { NAME_SERVER: setting.url, DATA: data })
+    master = new Program(['examples/database/master.js'], { environment: { NAME_SERVER: setting.url, DATA: data } })
     return master.prints(/has (\d+) parts/)
   }
-  const parts = (...args: string[]): Program =>
-    new Program(['examples/database/parts.js', ...args], { NAME_SERVER: setting.url })
+  const parts = (...args: string[]): Program => {
+    const program = new Program(['examples/database/parts.js', ...args], { environment: { NAME_SERVER: setting.url } })
+    setting.onClose(() => program.end())
+    return program
+  }
   const part = (id: string, given: Partial<Part> = {}): object => ({ id, revision: 0, name: id, amount: 1, ...given })
   const heardBy = (slave: Slave<{ parts: number }>): Promise<Told> =>
     new Promise((resolve) => {
@@ -128,8 +131,8 @@ describe('examples/database', function () {
       const seen = await to.get('nuts')
       const done = await to.put({ ...seen, amount: seen!.amount + 1 }).then(
         () => true,
-        (error: { code?: string }) => {
-          if (error.code !== 'conflict') throw error
+        (error: unknown) => {
+          if ((error as { code?: string }).code !== 'conflict') throw error
         },
       )
       if (done !== true) await add(to)
@@ -247,7 +250,9 @@ describe('examples/database', function () {
   })
 
   it('says who has the database when another process has it', async () => {
-    const second = await new Program(['examples/database/master.js'], { NAME_SERVER: setting.url, DATA: data }).ended()
+    const second = await new Program(['examples/database/master.js'], {
+      environment: { NAME_SERVER: setting.url, DATA: data },
+    }).ended()
     expect(second).to.deep.equal({ code: 1, lines: [], errors: `Another process has the database in ${data}.` })
   })
 })
