@@ -39,9 +39,10 @@ const BOTH: readonly TurnTransport[] = ['udp', 'tcp']
 /** What it relays from; coturn takes a free one of these, so that several servers may share them. */
 const RELAY_PORTS = ['--min-port=49160', '--max-port=49400']
 
+/** What a turnserver.conf would say. */
 const OPTIONS = ['--realm=test.local', '--fingerprint', '--no-tls', '--no-dtls', '--no-cli', '--allow-loopback-peers']
 
-const check = (credentials: TurnCredentials): string[] =>
+const authentication = (credentials: TurnCredentials): string[] =>
   'secret' in credentials
     ? ['--use-auth-secret', `--static-auth-secret=${credentials.secret}`]
     : ['--lt-cred-mech', `--user=${credentials.username}:${credentials.credential}`]
@@ -76,7 +77,7 @@ export class Coturn {
       ...(namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace]),
       ...['turnserver', `--listening-ip=${address}`, `--relay-ip=${address}`, ...RELAY_PORTS],
       ...(config === undefined
-        ? ['-n', `--listening-port=${port}`, ...OPTIONS, ...check(credentials)]
+        ? ['-n', `--listening-port=${port}`, ...OPTIONS, ...authentication(credentials)]
         : ['-c', config]),
       ...BOTH.filter((transport) => !transports.includes(transport)).map((transport) => `--no-${transport}`),
       ...[`--userdb=${join(folder, 'users')}`, `--pidfile=${join(folder, 'pid')}`, '--log-file=stdout', '--verbose'],
