@@ -158,7 +158,7 @@ const isPrivate = (address: string): boolean =>
   PRIVATE_IPV4.test(address) || isLoopback(address) || /^(f[cd]|fe[89ab])[0-9a-f]{0,2}:/i.test(address)
 
 /** Why others may not reach a relay that we were given, and what to do. */
-function doubtAbout(relay: string, addresses: readonly LookupAddress[]): string | undefined {
+export function doubtAbout(relay: string, addresses: readonly LookupAddress[]): string | undefined {
   if (isLoopback(relay)) {
     return (
       'which only this machine reaches: have it relay from an address that others reach (coturn: relay-ip), ' +

@@ -38,7 +38,9 @@ export function askStun({ address, family }: LookupAddress, port: number, signal
     const end = (settle: () => void): void => {
       clearTimeout(timer)
       signal.removeEventListener('abort', late)
-      socket.removeAllListeners('message').close()
+      for (const event of ['connect', 'message', 'error']) socket.removeAllListeners(event)
+      // What it may still say while it closes.
+      socket.on('error', () => undefined).close()
       settle()
     }
     const fail = (reason: string): void => end(() => reject(new NoAnswer(reason)))
@@ -66,7 +68,8 @@ export function askStun({ address, family }: LookupAddress, port: number, signal
 
 /** XOR-MAPPED-ADDRESS: the address with the cookie and the transaction over it, so that no router rewrites it. */
 function mappedAddress(answer: Buffer): string | undefined {
-  for (let at = HEADER_BYTES; at + 4 <= answer.length;) {
+  let at = HEADER_BYTES
+  while (at + 4 <= answer.length) {
     const type = answer.readUInt16BE(at)
     const value = answer.subarray(at + 4, at + 4 + answer.readUInt16BE(at + 2))
     if (type === XOR_MAPPED_ADDRESS && (value.length === 8 || value.length === 20)) {

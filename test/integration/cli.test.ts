@@ -146,6 +146,8 @@ describe('command line', () => {
       expect(text).to.contain(flag)
       expect(text).to.contain(rest)
     }
+    const commands = (await run(['--help'])).output
+    for (const name of ['nameserver', 'names', 'doctor']) expect(commands).to.match(new RegExp(`^  ${name} `, 'm'))
     expect((await run(['--version'])).output).to.match(/^\d+\.\d+\.\d+\n$/)
   })
 
