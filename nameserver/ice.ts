@@ -26,6 +26,14 @@ const MAX_SERVERS = 16
 /** RFC 7064 and 7065: scheme, host, port, and for TURN the transport. */
 const ICE_URL = /^(stuns?|turns?):(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::(\d{1,5}))?(\?transport=(?:udp|tcp))?$/i
 
+/** Where the server of an ICE URL is; undefined when it is none. */
+export function placeOf(url: string): { scheme: string; host: string; port: number } | undefined {
+  const [, scheme, host, port] = ICE_URL.exec(url) ?? []
+  if (scheme === undefined || host === undefined) return undefined
+  const usual = scheme.endsWith('s') ? 5349 : 3478
+  return { scheme: scheme.toLowerCase(), host: host.replace(/^\[|\]$/g, ''), port: Number(port ?? usual) }
+}
+
 /** One entry as written: `url` in the seed's spelling or `urls` in the standard's. */
 export interface TurnEntry {
   readonly url?: string

@@ -1,13 +1,15 @@
 /** `named-master nameserver`: serves until SIGTERM or SIGINT. */
 import { createNameServer } from '../../nameserver/server.js'
 import { createLog } from './logging.js'
-import type { Settings } from './options.js'
+import type { NAME_SERVER_KEYS, Settings } from './options.js'
+
+type NameServerSettings = Pick<Settings, (typeof NAME_SERVER_KEYS)[number]>
 
 /** As a shell counts them: 128 and the signal's number. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
 
 /** Resolves when it was told to end and has closed. @throws what createNameServer throws */
-export async function runNameServer({ logLevel, logFormat, ...settings }: Settings): Promise<void> {
+export async function runNameServer({ logLevel, logFormat, ...settings }: NameServerSettings): Promise<void> {
   const log = createLog({ logLevel, logFormat })
   const told = firstSignal()
   const { turn, ...rest } = settings

@@ -1,10 +1,11 @@
 /**
- * One table of the name server's options: flags, environment variables, keys of the configuration file, defaults, help
+ * One table of the commands' options: flags, environment variables, keys of the configuration file, defaults, help
  * and checks all come from it. A flag beats the environment, which beats the file, which beats the default.
  */
 import { readFileSync } from 'node:fs'
 import { Option, type Command } from 'commander'
 import { NamedMasterError } from '../errors.js'
+import { parseUrl } from '../signal/name-client.js'
 import { DEFAULT_LIMITS, PING_INTERVAL_MS, PING_TIMEOUT_MS, type Limits } from '../../nameserver/limits.js'
 import { DEFAULT_DATA, DEFAULT_HOST, DEFAULT_PORT } from '../../nameserver/server.js'
 import { TURN_CONFIG_FILE } from '../../nameserver/ice.js'
@@ -28,7 +29,7 @@ const row = <T>(row: Row<T>): Row<T> => row
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
 const LOG_FORMATS = ['lines', 'json'] as const
 
-export const OPTIONS = {
+const NAME_SERVER_OPTIONS = {
   port: row({
     value: '<number>',
     default: DEFAULT_PORT,
@@ -50,7 +51,7 @@ export const OPTIONS = {
   turn: row<string | false | undefined>({
     value: '<file>',
     default: undefined,
-    description: `STUN and TURN servers to hand out, "false" for none (default: ${TURN_CONFIG_FILE} when it is there)`,
+    description: `file of STUN and TURN servers, "false" for none (default: ${TURN_CONFIG_FILE} when it is there)`,
     read: textOrFalse,
   }),
   origins: row<'*' | readonly string[]>({
@@ -97,8 +98,35 @@ export const OPTIONS = {
   }),
 } as const
 
+const DOCTOR_OPTIONS = {
+  nameServer: row({
+    value: '<url>',
+    default: `http://localhost:${DEFAULT_PORT}`,
+    description: 'name server to ask',
+    read: nameServerUrl,
+  }),
+  timeout: row({
+    value: '<seconds>',
+    default: 10,
+    description: 'seconds that each check may take',
+    read: integer(1, 600),
+  }),
+  json: row({
+    default: false,
+    description: 'one JSON object at the end instead of lines',
+    read: yesOrNo,
+  }),
+} as const
+
+export const OPTIONS = { ...NAME_SERVER_OPTIONS, ...DOCTOR_OPTIONS } as const
+
 export type OptionKey = keyof typeof OPTIONS
+
 export type Settings = { readonly [K in OptionKey]: (typeof OPTIONS)[K] extends Row<infer T> ? T : never }
+
+const keysOf = <T extends object>(table: T) => Object.keys(table) as (keyof T)[]
+export const NAME_SERVER_KEYS = keysOf(NAME_SERVER_OPTIONS)
+export const DOCTOR_KEYS = [...keysOf(DOCTOR_OPTIONS), 'turn'] as const
 
 const snake = (key: string, between: string): string =>
   key.replace(/[A-Z]/g, (letter) => `${between}${letter.toLowerCase()}`)
@@ -119,22 +147,22 @@ export function addOptions(command: Command, keys: readonly OptionKey[]): Comman
 }
 
 /**
- * What the options of a parsed command come to.
+ * What these options of a parsed command come to.
  * @throws invalid-config, with the flag, the variable or the file and its key, and the reason
  */
-export function settingsOf(command: Command): Settings {
+export function settingsOf<K extends OptionKey>(command: Command, keys: readonly K[]): Pick<Settings, K> {
   const settings = new Map<string, unknown>(Object.entries(OPTIONS).map(([key, row]) => [key, row.default]))
   // From the weakest to the strongest. What is overruled is checked all the same: better now than when it counts.
   const file: unknown = command.getOptionValue('config')
   if (typeof file === 'string') {
     for (const [key, value] of readConfigFile(file)) settings.set(key, readOne(key, value, `${file}: /${key}`))
   }
-  for (const key of Object.keys(OPTIONS) as OptionKey[]) {
+  for (const key of keys) {
     const source = command.getOptionValueSource(key)
     if (source !== 'cli' && source !== 'env') continue
     settings.set(key, readOne(key, command.getOptionValue(key), source === 'cli' ? flagOf(key) : variableOf(key)))
   }
-  return Object.fromEntries(settings) as unknown as Settings
+  return Object.fromEntries(keys.map((key) => [key, settings.get(key)])) as Pick<Settings, K>
 }
 
 function readOne(key: OptionKey, value: unknown, source: string): unknown {
@@ -187,6 +215,14 @@ function text(given: unknown): string {
 
 function textOrFalse(given: unknown): string | false {
   return given === false || given === 'false' ? false : text(given)
+}
+
+function nameServerUrl(given: unknown): string {
+  try {
+    return parseUrl(text(given)).href
+  } catch (error) {
+    throw error instanceof TypeError ? new Wrong('is no URL such as http://localhost:8002') : error
+  }
 }
 
 function yesOrNo(given: unknown): boolean {

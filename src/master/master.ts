@@ -28,9 +28,15 @@ const KEY_ADVICE = 'use the `data` folder or the `key` that registered it, or ch
 export type MasterStatus = 'stopped' | 'starting' | 'started' | 'reconnecting' | 'evicted' | 'closed'
 
 export interface MasterOptions {
-  /** A store of `createStore`, or any object with the contract's four methods. */
+  /**
+   * A store of `createStore`, or any object with the contract's four methods. What that can and cannot do:
+   * docs/decisions/adopt.md.
+   */
   readonly store: ForeignStore
-  /** For a foreign store whose mutators change the state without a new reference: all of it is compared each time. */
+  /**
+   * For a foreign store whose mutators change the state without a new reference: all of it is compared after each change,
+   * 0.2 ms in an array of 1,000 items, 20 ms in one of 100,000. Default: false.
+   */
   readonly inPlace?: boolean
   /** The folder of the master's own database: its secret keys. Absent: they live in memory. */
   readonly data?: string

@@ -54,22 +54,21 @@ export type Operation = v.InferOutput<typeof Operation>
 export type Patch = readonly Operation[]
 export const Patch = v.pipe(v.array(Operation), v.maxLength(MAX_OPERATIONS))
 
+// Their types as those of Json, and for its reason.
+const Elements: v.GenericSchema<unknown, readonly JsonValue[]> = v.custom<readonly JsonValue[]>(
+  (value) => Array.isArray(value) && checkJson(value).ok,
+  'a list within the limits',
+)
+const Members: v.GenericSchema<unknown, { readonly [key: string]: JsonValue }> = v.custom<{
+  readonly [key: string]: JsonValue
+}>((value) => isObject(value) && checkJson(value).ok, 'an object within the limits')
+
 /** Elements to append to the array at `path`, or members to set on the object there. */
 const part = v.pipe(
   v.object({
     path: Pointer,
-    elements: v.exactOptional(
-      v.custom<readonly JsonValue[]>(
-        (value) => Array.isArray(value) && checkJson(value).ok,
-        'a list within the limits',
-      ),
-    ),
-    members: v.exactOptional(
-      v.custom<{ readonly [key: string]: JsonValue }>(
-        (value) => isObject(value) && checkJson(value).ok,
-        'an object within the limits',
-      ),
-    ),
+    elements: v.exactOptional(Elements),
+    members: v.exactOptional(Members),
     last: v.exactOptional(v.boolean()),
   }),
   v.check(

@@ -76,6 +76,7 @@ export class NameClient {
   readonly #asking = new Set<(error: NamedMasterError) => void>()
   #status: Status = 'disconnected'
   #iceServers: readonly IceServer[] = []
+  #versions: ServerPayload<'welcome'>['versions'] | undefined
   /** There was a connection: it is to come back. */
   #kept = false
   #closed = false
@@ -119,6 +120,11 @@ export class NameClient {
   /** As the name server last handed them out. */
   get iceServers(): readonly IceServer[] {
     return this.#iceServers
+  }
+
+  /** What the name server said it speaks, when it last welcomed us; also where it was too old or too new. */
+  get versions(): ServerPayload<'welcome'>['versions'] | undefined {
+    return this.#versions
   }
 
   /**
@@ -204,6 +210,7 @@ export class NameClient {
 
   #welcomed({ versions, iceServers }: ServerPayload<'welcome'>): void {
     this.#clock.clearTimeout(this.#timer)
+    this.#versions = versions
     if (versions.newest < OLDEST_VERSION || versions.oldest > PROTOCOL_VERSION) {
       this.#failed(unsupported(versions))
       if (!this.#kept) return

@@ -34,9 +34,9 @@ export interface Search {
 }
 
 /** Unauthorized (RFC 8489) and Wrong Credentials (RFC 8656). */
-const REFUSED_CODES = [401, 441]
+export const REFUSED_CODES = [401, 441]
 /** From here on codes are not STUN's but WebRTC's own: the server was not reached. */
-const NOT_REACHED_CODE = 700
+export const NOT_REACHED_CODE = 700
 
 export function diagnose(search: Search): string {
   const urls = search.servers.flatMap((server) => server.urls)
@@ -98,7 +98,7 @@ const isTurnOverTcp = (url: string): boolean => /^turns:(?!.*transport=udp)|^tur
 
 const isRelay = (candidate: string): boolean => / typ relay\b/.test(candidate)
 
-const PRIVATE_IPV4 = /^(0|10|127)\.|^192\.168\.|^169\.254\.|^172\.(1[6-9]|2\d|3[01])\.|^100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\./ // prettier-ignore
+export const PRIVATE_IPV4 = /^(0|10|127)\.|^192\.168\.|^169\.254\.|^172\.(1[6-9]|2\d|3[01])\.|^100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\./ // prettier-ignore
 
 function isPublic(candidate: string): boolean {
   if (/ typ srflx\b/.test(candidate)) return true

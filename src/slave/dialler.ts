@@ -14,7 +14,7 @@ import type { Candidate, Description } from '../protocol/naming.js'
 import type { NameClient } from '../signal/name-client.js'
 import { diagnose } from './diagnosis.js'
 
-/** From the master's answer to an open channel, in milliseconds. Relays over a slow path take seconds. */
+/** See DiallerOptions.timeout. */
 const OPEN_TIMEOUT_MS = 20_000
 /** What is left of that once ICE has given up, which it may do before late candidates have come. */
 const AFTER_FAILED_MS = 5000
@@ -26,6 +26,8 @@ const MAX_REMEMBERED = 64
 export interface DiallerOptions {
   readonly rtc?: RtcEngine
   readonly iceTransportPolicy?: RTCIceTransportPolicy
+  /** Milliseconds from the master's answer to an open channel; default 20,000, because relays over a slow path take seconds. */
+  readonly timeout?: number
   /** The name was not there when it was last asked for: ask again before a connection is made for it. */
   readonly lookFirst?: boolean
   readonly clock?: Clock
@@ -116,7 +118,7 @@ export class Dialler {
         give(new NamedMasterError('unreachable', diagnose(search)))
       }
       const aborted = (): void => give(new NamedMasterError('aborted', 'The connection was given up'))
-      let deadline = this.#clock.setTimeout(unreachable, OPEN_TIMEOUT_MS)
+      let deadline = this.#clock.setTimeout(unreachable, this.#options.timeout ?? OPEN_TIMEOUT_MS)
       signal.addEventListener('abort', aborted)
       offs.push(
         () => signal.removeEventListener('abort', aborted),

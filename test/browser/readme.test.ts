@@ -2,12 +2,9 @@
  * The samples of README.md as a newcomer has them: a folder with the package installed, the commands in it as real
  * processes, the pages in a real browser. Only the address of the name server is another: port 8002 may be taken.
  */
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { expect } from 'chai'
 import { build } from 'esbuild'
@@ -16,45 +13,11 @@ import { Slave } from 'named-master/slave'
 import { NameClient } from '#src/signal/name-client.js'
 import type { Browser } from 'playwright-core'
 import { launchChromium } from '../suites/pages.js'
+import { Program } from '../suites/programs.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const SAMPLES = join(ROOT, 'examples/readme')
 const URL_IN_SAMPLES = 'http://localhost:8002'
-
-/** A program of the folder, and what it prints, line by line. */
-class Program {
-  readonly #process: ChildProcess
-  readonly #lines: AsyncIterator<string, undefined>
-  #errors = ''
-
-  constructor(folder: string, args: readonly string[]) {
-    this.#process = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
-    this.#process.stderr?.on('data', (bytes) => (this.#errors += String(bytes)))
-    if (this.#process.stdout === null) throw new Error('The output is not piped')
-    this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]()
-  }
-
-  /** The next line that matches; rejects when it ends before. */
-  async prints(pattern: RegExp): Promise<RegExpExecArray> {
-    for (;;) {
-      const line = await this.#lines.next()
-      if (line.done === true) throw new Error(`It ended without ${pattern}:\n${this.#errors}`)
-      const match = pattern.exec(line.value)
-      if (match !== null) return match
-    }
-  }
-
-  /** Waits for its end; answers its exit code, or the signal that killed it. */
-  async ended(): Promise<number | string | null> {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) await once(this.#process, 'exit')
-    return this.#process.signalCode ?? this.#process.exitCode
-  }
-
-  async end(): Promise<number | string | null> {
-    this.#process.kill('SIGTERM')
-    return this.ended()
-  }
-}
 
 describe('the samples of the README', function () {
   this.timeout(60_000)
@@ -81,7 +44,7 @@ describe('the samples of the README', function () {
     const [, script = '', args = ''] = /^ExecStart=(\S+) (.+)$/m.exec(unit) ?? []
     expect(script).to.match(/\/node_modules\/\.bin\/named-master$/)
     const ours = ['--port', '0', '--data', join(folder, 'names')]
-    nameServer = new Program(folder, [join(ROOT, 'dist/src/cli/main.js'), ...args.split(' '), ...ours])
+    nameServer = new Program([join(ROOT, 'dist/src/cli/main.js'), ...args.split(' '), ...ours], { folder })
     url = (await nameServer.prints(/serving at (http:\S+)/))[1] ?? ''
   })
 
@@ -110,7 +73,7 @@ describe('the samples of the README', function () {
 
     before(async () => {
       await place('garage.mjs')
-      garage = new Program(folder, ['garage.mjs'])
+      garage = new Program(['garage.mjs'], { folder })
       await garage.prints(/^registered$/)
       browser = await launchChromium()
     })
@@ -122,10 +85,10 @@ describe('the samples of the README', function () {
 
     it('visitor.mjs changes the store, calls a method, and ends', async () => {
       await place('visitor.mjs')
-      const visitor = new Program(folder, ['visitor.mjs'])
+      const visitor = new Program(['visitor.mjs'], { folder })
       await visitor.prints(/^{ title: 'My garage', count: 2 }$/)
       await visitor.prints(/^3$/)
-      expect(await visitor.ended()).to.equal(0)
+      expect((await visitor.ended()).code).to.equal(0)
       await garage.prints(/^{ title: 'My garage', count: 2 }$/)
     })
 
@@ -164,14 +127,14 @@ describe('the samples of the README', function () {
 
     it('and the next start answers started', async () => {
       expect(await garage.end()).to.equal(0)
-      garage = new Program(folder, ['garage.mjs'])
+      garage = new Program(['garage.mjs'], { folder })
       await garage.prints(/^started$/)
     })
   })
 
   it('beside.mjs serves names and an application on one port', async () => {
     await place('beside.mjs', '8002', '0')
-    const beside = new Program(folder, ['beside.mjs'])
+    const beside = new Program(['beside.mjs'], { folder })
     const [address] = await beside.prints(/http:\S+/)
     expect(await (await fetch(address)).text()).to.equal('An application of yours')
     const health = (await (await fetch(`${address}/healthz`)).json()) as { status: string }

@@ -149,7 +149,7 @@ interface Household {
 }
 
 describe('between networks', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   const closing: (() => unknown)[] = []
   const outcomes = new Map<Case, { readonly node: Attempt; readonly page: Attempt | undefined }>()
   let network: Network
@@ -194,10 +194,11 @@ describe('between networks', function () {
   async function attempt({ master, slave, servers, page }: Case): Promise<[Attempt, Attempt | undefined]> {
     const url = await serve(servers, master)
     const here = household('slave', slave)
-    return Promise.all([
-      here.host.ask('attempt', url),
-      page ? attemptInPage(await (here.browser ??= launch(here.home)), url).then((made) => made.attempt) : undefined,
-    ])
+    const inPage = async (): Promise<Attempt> => {
+      const browser = await (here.browser ??= launch(here.home))
+      return (await attemptInPage(browser, url)).attempt
+    }
+    return Promise.all([here.host.ask('attempt', url), page && inPage()])
   }
 
   before(async () => {

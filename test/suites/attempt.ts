@@ -23,7 +23,7 @@ export interface Attempt {
 /** @param peers of which the slave's engine has made the last one for this */
 export async function attempt<S>(slave: Slave<S>, peers: readonly RTCPeerConnection[]): Promise<Attempt> {
   // Above all deadlines that are documented: whoever misses them gets another code than is expected.
-  const reached = await slave.connect('garage', { timeout: 30_000 })
+  const reached = await slave.connect('garage', { timeout: 45_000 })
   const peer = peers.at(-1)
   if (!reached || peer === undefined) {
     return { reached, code: slave.lastError?.code, message: slave.lastError?.message }

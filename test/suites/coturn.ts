@@ -31,15 +31,18 @@ export interface CoturnOptions {
   readonly config?: string
   /** An existing one of `ip netns`; default ours. */
   readonly namespace?: string
+  /** Further arguments of turnserver. */
+  readonly further?: readonly string[]
 }
 
 const BOTH: readonly TurnTransport[] = ['udp', 'tcp']
 /** What it relays from; coturn takes a free one of these, so that several servers may share them. */
 const RELAY_PORTS = ['--min-port=49160', '--max-port=49400']
 
+/** What a turnserver.conf would say. */
 const OPTIONS = ['--realm=test.local', '--fingerprint', '--no-tls', '--no-dtls', '--no-cli', '--allow-loopback-peers']
 
-const check = (credentials: TurnCredentials): string[] =>
+const authentication = (credentials: TurnCredentials): string[] =>
   'secret' in credentials
     ? ['--use-auth-secret', `--static-auth-secret=${credentials.secret}`]
     : ['--lt-cred-mech', `--user=${credentials.username}:${credentials.credential}`]
@@ -67,17 +70,18 @@ export class Coturn {
   }
 
   static async start(options: CoturnOptions): Promise<Coturn> {
-    const { credentials, transports = BOTH, address = '127.0.0.1', config, namespace } = options
+    const { credentials, transports = BOTH, address = '127.0.0.1', config, namespace, further = [] } = options
     const port = options.port ?? (await freePort(address))
     const folder = await mkdtemp(join(tmpdir(), 'named-master-coturn-'))
     const command = [
       ...(namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace]),
       ...['turnserver', `--listening-ip=${address}`, `--relay-ip=${address}`, ...RELAY_PORTS],
       ...(config === undefined
-        ? ['-n', `--listening-port=${port}`, ...OPTIONS, ...check(credentials)]
+        ? ['-n', `--listening-port=${port}`, ...OPTIONS, ...authentication(credentials)]
         : ['-c', config]),
       ...BOTH.filter((transport) => !transports.includes(transport)).map((transport) => `--no-${transport}`),
       ...[`--userdb=${join(folder, 'users')}`, `--pidfile=${join(folder, 'pid')}`, '--log-file=stdout', '--verbose'],
+      ...further,
     ]
     const [file = '', ...args] = command
     const child = spawn(file, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })

@@ -249,6 +249,20 @@ describe('adopt: what a foreign store may do', () => {
     expect([core.value, origins()]).deep.equal([{ ...initialState(), n: 1 }, [1, undefined]])
   })
 
+  it('in place: a failed change of a slave stays where the state has parts that cannot travel, and is the program’s own', () => {
+    const store = new InPlaceStore()
+    const { core, origins } = owned(store, { inPlace: true })
+    const now = new Date()
+    expect(() => store.mutate((state) => void (state.deep.x = now))).throw('/deep/x')
+    store.on('half', () => {
+      store.mutate((state) => void state.n++)
+      throw new Error('no room')
+    })
+    expect(() => core.emit(event('half'), origin)).throw('no room')
+    expect(store.state).deep.equal({ n: 1, list: [1, 2], deep: { x: now } })
+    expect([core.value, origins()]).deep.equal([{ n: 1, list: [1, 2], deep: {} }, [undefined, undefined]])
+  })
+
   it('an emit that throws, always: the slave is refused, the program is thrown at', () => {
     const store = new SomeStore()
     store.emit = () => {

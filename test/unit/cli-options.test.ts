@@ -23,7 +23,7 @@ describe('command line: options', () => {
     if (config !== undefined) writeFileSync(file, config)
     const command = addOptions(new Command().exitOverride(), keys)
     command.parse([...(config === undefined ? [] : ['--config', file]), ...args], { from: 'user' })
-    return settingsOf(command)
+    return settingsOf(command, keys)
   }
 
   /** Each option in its three spellings, with a value that is not its default. */
@@ -47,6 +47,9 @@ describe('command line: options', () => {
     pingTimeout: ['600', 600, 600],
     logLevel: ['debug', 'debug', 'debug'],
     logFormat: ['json', 'json', 'json'],
+    nameServer: ['wss://a.example/names', 'wss://a.example/names', 'https://a.example/names'],
+    timeout: ['3', 3, 3],
+    json: ['true', true, true],
   }
 
   for (const key of keys) {
@@ -79,6 +82,8 @@ describe('command line: options', () => {
     [['--origins', 'https://a.example/path'], {}, undefined, /^--origins: .* is no origin such as/],
     [['--limits', 'socketsPerAddress=none'], {}, undefined, /^--limits: .* gives socketsPerAddress no whole number/],
     [['--limits', 'sockets=1'], {}, undefined, /^--limits: .* names "sockets", which is none of/],
+    [['--name-server', 'ftp://a.example'], {}, undefined, /^--name-server: .* is no URL such as http:/],
+    [['--timeout', '0'], {}, undefined, /^--timeout: "0" is no whole number from 1 to 600$/],
     [['--log-level', 'loud'], {}, undefined, /^--log-level: "loud" is none of silent/],
   ]
   for (const [args, env, config, expected] of wrong) {

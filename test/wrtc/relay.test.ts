@@ -7,15 +7,21 @@ import { createHmac } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createStore, Master, Slave } from 'named-master'
+import { loadRtc } from '#rtc'
+import { Connection } from '#src/link/datachannel.js'
+import { newSecret } from '#src/signal/secret.js'
+import { NameClient } from '#src/signal/name-client.js'
 import { attempt, selectedPair } from '../suites/attempt.js'
 import { Coturn, type CoturnOptions } from '../suites/coturn.js'
+import { ManualClock } from '../suites/manual-clock.js'
 import { recordingRtc, Setting } from '../suites/setting.js'
 
 const PASSWORD = { username: 'ada', credential: 'a password' }
 const SECRET = { secret: 'that only the two servers know' }
 
 describe('relay', function () {
-  this.timeout(30_000)
+  // Less than the 20 s of a slave: where nothing at all is gathered, it knows at once.
+  this.timeout(15_000)
   let setting: Setting
   beforeEach(() => (setting = new Setting()))
   afterEach(() => setting.close())
@@ -95,6 +101,33 @@ describe('relay', function () {
     expect(await refusal([{ urls: coturn.turn('tcp'), username, credential }])).to.match(
       /^The TURN server turn:\S+transport=tcp refused the credentials: .* the secret and that both clocks are right$/,
     )
+  })
+
+  it('is not what is missing when the master, which does not trickle, has one too', async () => {
+    const coturn = await start({ credentials: SECRET })
+    await open([coturn.entry('udp')])
+    const clock = new ManualClock()
+    const atSlave = await recordingRtc()
+    const slave = setting.slave({ rtc: atSlave.rtc, clock, iceTransportPolicy: 'relay' })
+    const answering = Connection.answering(await loadRtc())
+    const names = new NameClient(setting.url, { log: setting.journal.log })
+    setting.onClose(async () => {
+      names.close()
+      await answering.close()
+    })
+    names.onIntroduction = async ({ offer }) => {
+      const [peer] = atSlave.peers
+      peer?.addEventListener('icegatheringstatechange', () => {
+        if (peer.iceGatheringState === 'complete') void clock.advance(30_000)
+      })
+      const { type, sdp } = await answering.answer(offer)
+      return { answer: { type, sdp: `${sdp}a=candidate:1 1 udp 1 127.0.0.1 9 typ relay raddr 0.0.0.0 rport 0\r\n` } }
+    }
+    await names.connect()
+    await names.request('startServer', { name: 'garage', attempt: newSecret() })
+    const { code, message } = await attempt(slave, atSlave.peers)
+    expect(code).to.equal('unreachable')
+    expect(message).to.match(/^Both ends have a relay, and nothing passes between them: /)
   })
 
   it('is asked for in no other words than the standard has', () => {

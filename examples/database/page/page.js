@@ -79,6 +79,8 @@ slave.on('db.changed', (_state, /** @type {{ changes: Change[] }} */ { changes }
 slave.events.on('status', (status) => {
   if (status === 'connected') void refresh()
 })
+// Events in between were not told: the master was started anew, or had more to tell than its state is long.
+slave.events.on('reset', () => void refresh())
 
 // ---- what is asked for
 
