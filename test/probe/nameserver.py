@@ -5,7 +5,7 @@ import asyncio
 import socketio
 
 from grammar import parse, parse_result
-from wire import envelope
+from wire import VERSION, Malformed, envelope
 
 SOCKET_PATH = "named-master/socket.io"
 
@@ -41,13 +41,16 @@ class NameServer:
         if not self._socket.connected:
             await self._socket.connect(self._url, socketio_path=SOCKET_PATH)
         await self._welcome.wait()
+        if not self._versions["oldest"] <= VERSION <= self._versions["newest"]:
+            raise Refused({"code": "unsupported-version", "message": f"The name server speaks {self._versions}."})
 
     async def ask(self, command, payload):
         """The result; raises Refused for an error."""
         request = parse("naming/client", envelope(command, payload))
         raw = await self._socket.call("message", request, timeout=ANSWER_SECONDS)
         answer = parse("naming/acknowledgement", raw)
-        assert answer["uuid"] == request["uuid"], "the answer is to another request"
+        if answer["uuid"] != request["uuid"]:
+            raise Malformed("the answer is to another request", "/uuid")
         if answer["command"] == "error":
             raise Refused(answer["payload"])
         return parse_result(command, answer["payload"])
@@ -74,7 +77,7 @@ class NameServer:
         message = parse("naming/server", raw)
         payload = message["payload"]
         if message["command"] == "welcome":
-            assert payload["versions"]["oldest"] <= 1 <= payload["versions"]["newest"], "no version that both speak"
+            self._versions = payload["versions"]
             self.ice_servers = payload["iceServers"]
             self._welcome.set()
         elif message["command"] == "signal":

@@ -10,7 +10,7 @@ from base64 import urlsafe_b64encode
 
 from nameserver import Refused
 from state import ABSENT, Snapshot, applied
-from wire import Malformed, envelope
+from wire import VERSION, Malformed, envelope
 
 MAX_CALLS_IN_HELLO = 1_000
 
@@ -67,7 +67,8 @@ class Replica:
         self.joined = asyncio.get_running_loop().create_future()
         self._refusals = []
         self._answers = []
-        hello = {"versions": {"oldest": 1, "newest": 1}, "secret": self._secret, "encodings": []}
+        versions = {"oldest": VERSION, "newest": VERSION}
+        hello = {"versions": versions, "secret": self._secret, "encodings": []}
         hello["calls"] = [number for number, call in self._calls.items() if call.was_sent][:MAX_CALLS_IN_HELLO]
         if self.position is not None:
             hello["position"] = self.position
@@ -92,7 +93,7 @@ class Replica:
     # --- catching up ---
 
     def _on_welcome(self, payload):
-        if payload["version"] != 1:
+        if payload["version"] != VERSION:
             raise Malformed("a version that was not offered", "/payload/version", "unsupported-version")
         self.is_live = False
         self._welcome = payload

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from frames import BULK, ORDERED, URGENT, FrameReader, cut
 from grammar import RESULTS, VOCABULARIES, parse, parse_result
+from state import ABSENT, Snapshot, applied
 from wire import Malformed
 
 # Of this repository alone, and nobody else's business: see test/vectors/README.md.
@@ -37,6 +38,10 @@ def readers_of(file):
     folder, _, command = file.removesuffix(".json").rpartition("/")
     if file == "frames.json":
         return [read_frames]
+    if file == "patches.json":
+        return [lambda vector: applied(vector.get("state", ABSENT), vector["patch"])]
+    if file == "parts.json":
+        return [read_parts]
     if file == "envelope.json":
         links = ("replication/up", "replication/down")
         return [lambda vector, link=link: parse(link, vector["message"]) for link in links]
@@ -48,7 +53,7 @@ def readers_of(file):
 
 
 def take(file, vector):
-    expected = vector.get("parsed", vector.get("message", vector.get("result", vector.get("values"))))
+    expected = expected_of(file, vector)
     for read in readers_of(file) or [unknown]:
         try:
             if not same(read(vector), expected):
@@ -57,6 +62,13 @@ def take(file, vector):
             yield f"it was refused: {error}"
     if file == "frames.json":
         yield from cut_again(vector["values"])
+
+
+def expected_of(file, vector):
+    if file == "patches.json":
+        return vector.get("result", ABSENT)
+    members = ("parsed", "message", "result", "values", "state")
+    return next(vector[member] for member in members if member in vector)
 
 
 def refuse(file, vector):
@@ -83,6 +95,13 @@ def read_frames(vector):
     return read
 
 
+def read_parts(vector):
+    snapshot = Snapshot({"version": 1, "state": vector["skeleton"], "more": True})
+    for part in vector["parts"]:
+        snapshot.add(part)
+    return snapshot.state
+
+
 def cut_again(values):
     """What we cut ourselves is read back, however small the frames."""
     for most in (2, 3, 64, 65_536):
@@ -96,6 +115,8 @@ def cut_again(values):
 
 def same(one, other):
     """Equality of JSON: Python alone has True == 1."""
+    if one is ABSENT or other is ABSENT:
+        return one is other
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 

@@ -9,6 +9,9 @@ import os
 import re
 import time
 
+# Of this protocol.
+VERSION = 1
+
 MAX_DEPTH = 128
 MAX_INTEGER = 2**53 - 1
 FORBIDDEN_KEYS = {"__proto__", "constructor", "prototype"}

@@ -15,7 +15,11 @@ import {
   resultOf,
   serverVocabulary,
 } from '#src/protocol/naming.js'
-import { downVocabulary, parseDown, parseUp, upVocabulary } from '#src/protocol/replication.js'
+import { NamedMasterError } from '#src/errors.js'
+import type { JsonValue } from '#src/protocol/json.js'
+import { downVocabulary, parseDown, parseUp, upVocabulary, type Patch } from '#src/protocol/replication.js'
+import { Assembly, type Piece } from '#src/store/pieces.js'
+import { applyIf, createTree } from '#src/store/tree.js'
 
 interface Vector {
   readonly title: string
@@ -90,6 +94,67 @@ describe('vectors: frames', () => {
   for (const { title, frames, code } of invalid) {
     it(`refuses ${title}`, async () => {
       expect((await readAll(frames)).at(-1)).to.include({ ok: false, code })
+    })
+  }
+})
+
+interface PatchVector {
+  readonly title: string
+  readonly state?: JsonValue
+  readonly patch: Patch
+  readonly result?: JsonValue
+}
+
+describe('vectors: patches', () => {
+  const { valid, invalid } = JSON.parse(readFileSync(new URL('patches.json', folder), 'utf8')) as Record<
+    'valid' | 'invalid',
+    readonly PatchVector[]
+  >
+  const applied = ({ state, patch }: PatchVector) => {
+    const tree = createTree(state)
+    const change = applyIf(tree, patch, () => true)
+    return { fits: typeof change === 'object', value: tree.value }
+  }
+
+  for (const vector of valid) {
+    it(`applies ${vector.title}`, () => {
+      expect(applied(vector)).to.deep.equal({ fits: true, value: vector.result })
+    })
+  }
+  for (const vector of invalid) {
+    it(`refuses ${vector.title}`, () => {
+      expect(applied(vector)).to.deep.equal({ fits: false, value: vector.state })
+    })
+  }
+})
+
+interface PartsVector {
+  readonly title: string
+  readonly skeleton: JsonValue
+  readonly parts: readonly Piece[]
+  readonly state?: JsonValue
+}
+
+describe('vectors: parts', () => {
+  const { valid, invalid } = JSON.parse(readFileSync(new URL('parts.json', folder), 'utf8')) as Record<
+    'valid' | 'invalid',
+    readonly PartsVector[]
+  >
+
+  for (const { title, skeleton, parts, state } of valid) {
+    it(`takes ${title}`, () => {
+      const assembly = new Assembly(skeleton)
+      for (const part of parts) assembly.add(part)
+      expect(assembly.value).to.deep.equal(state)
+    })
+  }
+  for (const { title, skeleton, parts } of invalid) {
+    it(`refuses ${title}`, () => {
+      const assembly = new Assembly(skeleton)
+      for (const part of parts.slice(0, -1)) assembly.add(part)
+      expect(() => assembly.add(parts.at(-1) as Piece))
+        .to.throw(NamedMasterError)
+        .with.property('code', 'invalid-message')
     })
   }
 })
