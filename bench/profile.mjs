@@ -6,7 +6,8 @@ import { basename, join } from 'node:path'
 const NAMED = 14
 
 /** Time of no function of JavaScript. */
-const NOT_BUSY = new Set(['(idle)', '(root)'])
+const NOT_BUSY = new Set(['(idle)', '(program)'])
+const LOADING = /^node:internal\/(modules|bootstrap|main)\//
 
 /** A text with the functions of each process that took most time themselves. */
 export function hotSpots(folder, row) {
@@ -26,10 +27,10 @@ function sum(profiles, title) {
   const taken = new Map()
   let busy = 0
   for (const { nodes, samples, timeDeltas } of profiles) {
-    const names = new Map(nodes.map(({ id, callFrame }) => [id, nameOf(callFrame)]))
+    const names = namesOf(nodes)
     samples.forEach((sample, at) => {
       const name = names.get(sample)
-      if (NOT_BUSY.has(name)) return
+      if (name === undefined) return
       const ms = (timeDeltas[at] ?? 0) / 1000
       busy += ms
       taken.set(name, (taken.get(name) ?? 0) + ms)
@@ -38,6 +39,19 @@ function sum(profiles, title) {
   const most = [...taken].sort(([, a], [, b]) => b - a).slice(0, NAMED)
   const list = most.map(([name, ms]) => `    ${((100 * ms) / busy).toFixed(1).padStart(5)}%  ${name}`)
   return [`  ${title}: busy ${(busy / 1000).toFixed(1)} s in ${profiles.length} processes`, ...list].join('\n')
+}
+
+/** By node: what to call its function; not of those that were idle, or loading modules. */
+function namesOf(nodes) {
+  const byId = new Map(nodes.map((node) => [node.id, node]))
+  const names = new Map()
+  const visit = ({ id, callFrame, children = [] }) => {
+    if (NOT_BUSY.has(callFrame.functionName) || LOADING.test(callFrame.url)) return
+    names.set(id, nameOf(callFrame))
+    for (const child of children) visit(byId.get(child))
+  }
+  for (const child of nodes[0].children) visit(byId.get(child))
+  return names
 }
 
 const nameOf = ({ functionName, url, lineNumber }) =>
