@@ -14,7 +14,7 @@ const AT_ONCE = 32
 const PAIRS = 20
 const EACH_AT_ONCE = 4
 /** Clients whose memory is measured. */
-const IDLE = { quick: 500, full: 1_000 }
+const IDLE = 1_000
 
 let numbers = 0
 const newName = () => `client-${process.pid}-${++numbers}`
@@ -143,16 +143,15 @@ async function introductionsOf(bench) {
 
 /** Each round with a new server and new clients: a process gives no memory back. */
 async function clientsOf(bench) {
-  const count = bench.size(IDLE.quick, IDLE.full)
   const contender = (role, kind) => async () => {
     const [server, clients] = [bench.start(role), bench.start('clients')]
     const url = await server.ask('open')
-    await clients.ask('connect', url, kind, count / 5)
+    await clients.ask('connect', url, kind, IDLE / 5)
     await clients.ask('leave')
     const before = { cpu: await server.ask('cpu'), memory: await server.ask('memory') }
-    const rate = await clients.ask('connect', url, kind, count)
-    const cpu = ((await server.ask('cpu')) - before.cpu) / count
-    const each = ((await server.ask('memory')) - before.memory) / count / 1000
+    const rate = await clients.ask('connect', url, kind, IDLE)
+    const cpu = ((await server.ask('cpu')) - before.cpu) / IDLE
+    const each = ((await server.ask('memory')) - before.memory) / IDLE / 1000
     await bench.end([server, clients])
     return { rate, cpu, each }
   }
