@@ -80,7 +80,7 @@ export async function run(bench) {
     await clients[own].ask('join', relay, own)
   }
   const count = bench.size(300, 2_000)
-  const measured = await bench.interleave(bench.size(7, 15), {
+  const measured = await bench.interleave(bench.size(5, 15), {
     'named-master': () => slaves[1].ask('round', count),
     'Socket.IO': () => clients[1].ask('round', count),
   })
