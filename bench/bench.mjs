@@ -1,5 +1,4 @@
 /** What a row is given: processes, interleaved rounds, and progress. */
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Child } from './child.mjs'
@@ -37,7 +36,7 @@ export class Bench {
   /** One of the row's processes. */
   start(role) {
     const file = fileURLToPath(new URL(`rows/${this.#id}.mjs`, import.meta.url))
-    const child = new Child(file, role, this.#profiling(role))
+    const child = new Child(file, role, this.#profiles && join(this.#profiles, this.#id, role))
     this.#children.push(child)
     return child
   }
@@ -78,12 +77,5 @@ export class Bench {
   async end(children = this.#children) {
     await Promise.all(children.map((child) => child.end()))
     this.#children = this.#children.filter((child) => !children.includes(child))
-  }
-
-  #profiling(role) {
-    if (this.#profiles === undefined) return []
-    const folder = join(this.#profiles, this.#id, role)
-    mkdirSync(folder, { recursive: true })
-    return ['--cpu-prof', `--cpu-prof-dir=${folder}`]
   }
 }

@@ -40,7 +40,7 @@ ${groups.join('\n')}
 }
 
 /** One measure: a bar for each contender, the longest as long as there is room. */
-function group({ what, unit, contenders, aims: [{ of, against }] }, top) {
+function group({ what, unit, contenders, aims: [{ of, against, atMost }] }, top) {
   const most = Math.max(contenders[of].median, contenders[against].median)
   const bars = [of, against].map((name, number) => {
     const y = top + TITLE_HEIGHT + number * (BAR_HEIGHT + 4)
@@ -50,6 +50,6 @@ function group({ what, unit, contenders, aims: [{ of, against }] }, top) {
   <rect class="${number === 0 ? 'ours' : 'theirs'}" x="${LABEL_WIDTH}" y="${y}" width="${length}" height="${BAR_HEIGHT}" rx="2"/>
   <text x="${LABEL_WIDTH + length + 8}" y="${y + 14}">${figure(median)} ${unit}</text>`
   })
-  const title = `  <text class="title" x="0" y="${top + 18}">${what}</text>`
+  const title = `  <text class="title" x="0" y="${top + 18}">${what}${atMost === undefined ? '' : ', less is better'}</text>`
   return { content: [title, ...bars].join('\n'), height: TITLE_HEIGHT + 2 * (BAR_HEIGHT + 4) + 8 }
 }

@@ -20,13 +20,13 @@ export class Child extends EventEmitter {
   /**
    * @param row the file of the row
    * @param role one of its `processes`
-   * @param execArgv further options of Node
+   * @param profile a folder for its CPU profile
    */
-  constructor(row, role, execArgv = []) {
+  constructor(row, role, profile) {
     super()
     this.role = role
     this.#process = fork(fileURLToPath(import.meta.url), [row, role], {
-      execArgv: ['--expose-gc', ...execArgv],
+      execArgv: ['--expose-gc', ...(profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`])],
       serialization: 'advanced',
     })
     this.#process.on('message', (message) => this.#hear(message))

@@ -1,5 +1,5 @@
 /** Results: judged, as a table of README.md, and as a file in results/. */
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { ratio, spread } from './statistics.mjs'
@@ -7,18 +7,19 @@ import { ratio, spread } from './statistics.mjs'
 const require = createRequire(import.meta.url)
 
 /** What the figures depend on, and nothing that names the machine. */
-export function circumstances(quick) {
+export function circumstances() {
   const version = (name) =>
     JSON.parse(readFileSync(new URL(`../node_modules/${name}/package.json`, import.meta.url))).version
   const packages = ['wrtc', 'socket.io', 'peer', 'peerjs']
   const [cpu] = cpus()
   return {
     date: new Date().toISOString().slice(0, 10),
-    run: quick ? 'quick' : 'full',
     'named-master': require('../package.json').version,
     cpu: cpu?.model.trim() ?? 'unknown',
     cores: cpus().length,
     platform: `${process.platform}-${process.arch}`,
+    // Of what else ran before: with half a core busy or more, trust nothing but ratios.
+    'load before': Number(loadavg()[0].toFixed(1)),
     node: process.version,
     ...Object.fromEntries(packages.map((name) => [name, version(name)])),
   }

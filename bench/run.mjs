@@ -78,11 +78,12 @@ function merged(measured) {
 
 async function write(facts, measured, name = facts.date) {
   const rows = merged(measured)
+  const about = { ...facts, run: [...new Set(rows.map(({ run }) => run))].join(' and ') }
   mkdirSync(here('results'), { recursive: true })
-  writeFileSync(here(`results/${name}.json`), JSON.stringify({ ...facts, rows }))
+  writeFileSync(here(`results/${name}.json`), JSON.stringify({ ...about, rows }))
   for (const [file, svg] of Object.entries(charts(rows))) writeFileSync(here(`results/${file}`), svg)
   const readme = readFileSync(here('README.md'), 'utf8')
-  writeFileSync(here('README.md'), replaceBetween(readme, 'table', `${circumstancesText(facts)}.\n\n${table(rows)}`))
+  writeFileSync(here('README.md'), replaceBetween(readme, 'table', `${circumstancesText(about)}.\n\n${table(rows)}`))
   await runTool('prettier/bin/prettier.cjs', ['--write', '--log-level=warn', 'bench/README.md', 'bench/results'])
   console.log(`Written: bench/README.md, bench/results/${name}.json`)
 }
@@ -98,7 +99,7 @@ await main(async () => {
   if (options.profile !== undefined) rmSync(options.profile, { recursive: true, force: true })
 
   const chosen = options.only.length === 0 ? ROWS : ROWS.filter(({ id }) => options.only.includes(id))
-  const facts = circumstances(options.quick)
+  const facts = circumstances()
   const measured = []
   const failed = []
   for (const row of chosen) {

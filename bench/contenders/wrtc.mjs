@@ -2,8 +2,12 @@
 import wrtc from 'wrtc'
 import { tell } from '../child.mjs'
 
-/** Bytes in the channel's buffer above which a sender waits: enough that it never runs dry between two looks. */
+/**
+ * Bytes in the channel's buffer above which a sender waits: enough that it never runs dry between two looks, which are
+ * a millisecond apart (the engine tells nobody of a low buffer, and looking all the time was a quarter slower).
+ */
 const HIGH_WATER_BYTES = 1024 * 1024
+const LOOK_MS = 1
 
 /** One end, in its own process. `receive(data)` gets what comes. */
 export class BareEnd {
@@ -32,8 +36,8 @@ export class BareEnd {
   }
 
   /** Resolves when there is room for more. */
-  async room(highWater = HIGH_WATER_BYTES) {
-    while (this.channel.bufferedAmount > highWater) await new Promise((resolve) => setImmediate(resolve))
+  async room() {
+    while (this.channel.bufferedAmount > HIGH_WATER_BYTES) await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
   }
 
   async #describe(offer) {

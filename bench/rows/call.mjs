@@ -61,8 +61,8 @@ export async function run(bench) {
   await bareCaller.ask('opened')
   await client.ask('join', await relay.ask('open'))
 
-  const count = bench.size(500, 5_000)
-  const measured = await bench.interleave(bench.size(7, 15), {
+  const count = bench.size(400, 5_000)
+  const measured = await bench.interleave(bench.size(5, 15), {
     'named-master': () => slave.ask('round', count),
     'bare wrtc': () => bareCaller.ask('round', count),
     'Socket.IO': () => client.ask('round', count),

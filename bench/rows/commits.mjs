@@ -120,8 +120,8 @@ export async function run(bench) {
   await introduce(source, sink)
   await source.ask('opened')
 
-  const count = bench.size(5_000, 30_000)
-  const rates = await bench.interleave(bench.size(3, 9), {
+  const count = bench.size(3_000, 20_000)
+  const rates = await bench.interleave(bench.size(3, 7), {
     'named-master': () => slave.ask('round', count),
     'named-master, predicting': () => predicting.ask('round', count),
     'bare wrtc': async () => {
@@ -150,7 +150,7 @@ export async function run(bench) {
       readers.slave.push(await joined(bench, 'slave', url))
       readers.client.push(await joined(bench, 'client', relayUrl))
     }
-    const each = bench.size(2_000, 10_000)
+    const each = bench.size(1_000, 5_000)
     const delivered = await bench.interleave(bench.size(3, 7), {
       'named-master': () => deliver(slave, readers.slave, each),
       'Socket.IO': () => deliver(client, readers.client, each),

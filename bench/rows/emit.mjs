@@ -79,8 +79,8 @@ export async function run(bench) {
     await slaves[own].ask('join', url, own)
     await clients[own].ask('join', relay, own)
   }
-  const count = bench.size(300, 3_000)
-  const measured = await bench.interleave(bench.size(7, 15), {
+  const count = bench.size(300, 2_000)
+  const measured = await bench.interleave(bench.size(5, 15), {
     'named-master': () => slaves[1].ask('round', count),
     'Socket.IO': () => clients[1].ask('round', count),
   })

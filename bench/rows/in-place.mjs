@@ -10,5 +10,5 @@ export const processes = ends(change)
 
 export async function run(bench) {
   const aims = { time: { atMost: 2 }, bytes: { atMost: 2 } }
-  return measureSizes(bench, { rounds: bench.size(5, 11), counts: () => bench.size(200, 1_000), aims })
+  return measureSizes(bench, { rounds: bench.size(4, 11), counts: () => bench.size(100, 1_000), aims })
 }

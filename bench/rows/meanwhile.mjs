@@ -73,7 +73,7 @@ export async function run(bench) {
   const master = bench.start('master')
   await master.ask('serve', url)
   const newcomer = bench.start('newcomer')
-  const others = Array.from({ length: bench.size(3, 5) }, () => bench.start('other'))
+  const others = Array.from({ length: bench.size(2, 5) }, () => bench.start('other'))
   const all = (...question) => Promise.all(others.map((other) => other.ask(...question)))
   await all('join', url)
 
@@ -85,7 +85,7 @@ export async function run(bench) {
   }
   let milliseconds = 0
   const joining = () => latencies(async () => (milliseconds = await newcomer.ask('join', url)))
-  const measured = await bench.interleave(bench.size(2, 7), {
+  const measured = await bench.interleave(bench.size(2, 5), {
     'first to join': async () => {
       await Promise.all([master.ask('grow'), all('sees', true)])
       return joining()

@@ -133,7 +133,7 @@ async function introductionsOf(bench) {
       return { rate, cpu: ((await server.ask('cpu')) - before) / count }
     }
   }
-  const measured = await bench.interleave(bench.size(5, 11), {
+  const measured = await bench.interleave(bench.size(4, 11), {
     'named-master': await contender('nameServer', 'connected'),
     peer: await contender('peerServer', 'peer'),
   })

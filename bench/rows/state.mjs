@@ -97,7 +97,7 @@ export async function run(bench) {
     await source.ask('prepare', megabytes)
     const move = (messageBytes, parses) => moveBare(source, sink, { bytes, megabytes, messageBytes, parses })
     best ??= await bestMessage(bench, move)
-    const measured = await bench.interleave(bench.size(3, 9), {
+    const measured = await bench.interleave(bench.size(2, 7), {
       'first to join': async () => {
         await master.ask('serve', url, `bench-${++names}`, megabytes)
         return first.ask('join', url, `bench-${names}`, bytes)
@@ -128,6 +128,6 @@ async function moveBare(source, sink, { bytes, megabytes, messageBytes, parses }
 
 async function bestMessage(bench, move) {
   const sizes = Object.fromEntries(MESSAGE_BYTES.map((size) => [size, () => move(size, false)]))
-  const { rate } = await bench.interleave(bench.size(2, 5), sizes)
+  const { rate } = await bench.interleave(bench.size(1, 3), sizes)
   return MESSAGE_BYTES.reduce((best, size) => (median(rate[size]) > median(rate[best]) ? size : best))
 }
