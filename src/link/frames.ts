@@ -33,7 +33,10 @@ export type Frame = string | Uint8Array
 const LAST_PIECE = 0x80
 const DEFLATED = 0x40
 
-/** The opposite of deflating; refuses what is not deflated, and what would have more bytes than that: throws, or rejects. */
+/**
+ * The opposite of deflating; refuses what is not deflated, and with a RangeError what would have more bytes than that:
+ * throws, or rejects.
+ */
 export type Inflate = (bytes: Uint8Array, maxBytes: number) => Uint8Array | Promise<Uint8Array>
 
 /** A frame that small could not hold its head and one code point; far below what any engine announces. */
@@ -259,12 +262,13 @@ export class FrameReader {
   }
 
   #readDeflated(bytes: Uint8Array, inflate: Inflate): FrameRead | Promise<FrameRead> {
-    const unfit = (): FrameRead => refuse('invalid-message', 'a message is not deflated as it says, or too large')
+    const unfit = (error: unknown): FrameRead =>
+      error instanceof RangeError ? this.#tooLarge() : refuse('invalid-message', 'a message does not inflate')
     try {
       const whole = inflate(bytes, this.#maxMessageBytes)
       return whole instanceof Promise ? whole.then((late) => this.#readWhole(late), unfit) : this.#readWhole(whole)
-    } catch {
-      return unfit()
+    } catch (error) {
+      return unfit(error)
     }
   }
 

@@ -4,7 +4,7 @@
 export const deflate = (text: string): Promise<Uint8Array> =>
   through(new CompressionStream('deflate-raw'), new TextEncoder().encode(text), Infinity)
 
-/** Refuses what is not deflated, and what would have more than `maxBytes`: throws, or rejects. */
+/** Refuses what is not deflated, and with a RangeError what would have more than `maxBytes`: throws, or rejects. */
 export const inflate = (bytes: Uint8Array, maxBytes: number): Uint8Array | Promise<Uint8Array> =>
   through(new DecompressionStream('deflate-raw'), bytes, maxBytes)
 

@@ -14,7 +14,7 @@ const deflateBytes = promisify<string, { level: number }, Uint8Array>(deflateRaw
 export const deflate = (text: string): Promise<Uint8Array> => deflateBytes(text, { level: LEVEL })
 
 /**
- * Refuses what is not deflated, and what would have more than `maxBytes`: throws, or rejects. At once here, because a
+ * Refuses what is not deflated, and with a RangeError what would have more than `maxBytes`: throws, or rejects. At once here, because a
  * part of a snapshot takes a tenth of a millisecond, and to ask another thread for it three times as long.
  */
 export const inflate = (bytes: Uint8Array, maxBytes: number): Uint8Array | Promise<Uint8Array> =>

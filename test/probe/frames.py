@@ -70,7 +70,7 @@ def inflate(content, most):
     except zlib.error as error:
         raise Malformed(f"no DEFLATE: {error}") from None
     if len(result) > most:
-        raise Malformed("a message that inflates to more than is taken")
+        raise Malformed("a message that inflates to more than is taken", code="too-large")
     if not stream.eof or stream.unused_data:
         raise Malformed("no DEFLATE: it ends elsewhere than the message")
     return result

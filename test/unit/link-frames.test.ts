@@ -138,7 +138,7 @@ describe('frames', () => {
     const frame = Uint8Array.of(0xc1, ...bomb)
     expect(bomb.length).to.be.lessThan(10_000)
     expect(readNow(new FrameReader(10_000), frame)).to.include({ ok: false, code: 'invalid-message' })
-    expect(await new FrameReader(10_000, inflate).read(frame)).to.include({ ok: false, code: 'invalid-message' })
+    expect(await new FrameReader(10_000, inflate).read(frame)).to.include({ ok: false, code: 'too-large' })
     expect(await new FrameReader(2_000_000, inflate).read(frame)).to.include({ ok: true })
   })
 
