@@ -27,6 +27,14 @@ import { NamedMasterError } from 'named-master'
  * @property {string[]} [fields] what to answer of each, beside id and revision; default: all
  */
 
+/**
+ * Where things are in Level. Of a removed document its revision stays: one that is made anew under its id goes on from
+ * there, so that nobody who has seen an old one passes for having seen the new one.
+ */
+const DOCUMENT = 'document!'
+const REMOVED = 'removed!'
+const ALL_DOCUMENTS = { gte: DOCUMENT, lt: 'document"' }
+
 /** More are asked for page by page: an answer of this many documents is some hundred kilobytes. */
 const MAX_LISTED = 500
 /** Its changes are one event, which every slave gets. */
@@ -56,7 +64,7 @@ export class Documents {
   #level
   /** @type {(document: Document) => Record<string, unknown>} */
   #check
-  /** @type {(changes: Change[]) => void} */
+  /** @type {(changes: Change[], more: number) => void} */
   #told
   /** Writes, one at a time: between looking at a revision and writing the next there is nobody else. */
   #turn = Promise.resolve()
@@ -65,7 +73,7 @@ export class Documents {
    * @param {import('level').Level<string, Document>} level with JSON values
    * @param {object} options
    * @param {(document: Document) => Record<string, unknown>} options.check answers what is kept of a document; throws what is wrong with it
-   * @param {(changes: Change[]) => void} options.told gets what has been written
+   * @param {(changes: Change[], more: number) => void} options.told gets what has been written, and how many documents there are more (or fewer)
    */
   constructor(level, { check, told }) {
     this.#level = level
@@ -73,9 +81,14 @@ export class Documents {
     this.#told = told
   }
 
+  /** How many there are. */
+  async count() {
+    return (await this.#level.keys(ALL_DOCUMENTS).all()).length
+  }
+
   /** The document, or undefined where there is none. @param {string} id */
   async get(id) {
-    return this.#level.get(checkedId(id))
+    return this.#level.get(DOCUMENT + checkedId(id))
   }
 
   /** @param {Query} [query] */
@@ -85,7 +98,7 @@ export class Documents {
     const conditions = Object.entries(filters).map(conditionOf)
     /** @type {Document[]} */
     const found = []
-    for await (const document of this.#level.values()) {
+    for await (const document of this.#level.values(ALL_DOCUMENTS)) {
       if (conditions.every((holds) => holds(document))) found.push(document)
     }
     const sign = order === 'desc' ? -1 : 1
@@ -113,11 +126,20 @@ export class Documents {
       const changes = await Promise.all(writes.map((write) => this.#judge(write)))
       if (new Set(changes.map(({ id }) => id)).size < changes.length) throw new Error('A batch writes a document once.')
       await this.#level.batch(
-        changes.map(({ id, document }) =>
-          document === undefined ? { type: 'del', key: id } : { type: 'put', key: id, value: document },
+        changes.flatMap(({ id, revision, document }) =>
+          document === undefined
+            ? [
+                { type: 'del', key: DOCUMENT + id },
+                { type: 'put', key: REMOVED + id, value: { id, revision } },
+              ]
+            : [
+                { type: 'put', key: DOCUMENT + id, value: document },
+                { type: 'del', key: REMOVED + id },
+              ],
         ),
       )
-      this.#told(changes)
+      const added = writes.filter((write) => write.op === 'put' && write.document.revision === 0)
+      this.#told(changes, added.length - writes.filter(({ op }) => op === 'del').length)
       return changes.flatMap(({ document }) => document ?? [])
     })
     this.#turn = mine.then(
@@ -130,9 +152,10 @@ export class Documents {
   /** What a write makes, where it may be made. @param {Write} write @returns {Promise<Change>} */
   async #judge(write) {
     const { id, revision } = write?.op === 'put' ? (write.document ?? {}) : (write ?? {})
-    const known = await this.#level.get(checkedId(id))
+    const known = await this.get(id)
     if (revision !== (known?.revision ?? 0)) throw new NamedMasterError('conflict', conflictSentence(known, revision))
-    const next = { id: checkedId(id), revision: revision + 1 }
+    const latest = known ?? (await this.#level.get(REMOVED + id))
+    const next = { id, revision: (latest?.revision ?? 0) + 1 }
     if (write.op === 'put') return { ...next, document: { ...this.#check(write.document), ...next } }
     if (write.op !== 'del') throw new Error('A write is {op: "put", document} or {op: "del", id, revision}.')
     if (known === undefined) throw new Error('There is no such document.')

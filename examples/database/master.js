@@ -31,22 +31,16 @@ await level.open().catch((error) => {
   end(1, held ? `Another process has the database in ${data}.` : `The database cannot be opened: ${error.message}`)
 })
 
-// The store is how slaves hear of changes. It holds next to nothing itself: the documents are in Level.
-const store = createStore({ parts: (await level.keys().all()).length })
-store.on(
-  'db.changed',
-  (state, /** @type {{ changes: import('./documents.js').Change[] }} */ { changes }, { origin }) => {
-    if (origin !== undefined) throw new Error('Only the master says what has changed.')
-    for (const { revision, document } of changes) {
-      if (document === undefined) state.parts--
-      else if (revision === 1) state.parts++
-    }
-  },
-)
-
 const documents = new Documents(level, {
   check: checkPart,
-  told: (changes) => store.emit('db.changed', { changes }),
+  told: (changes, more) => store.emit('db.changed', { changes, more }),
+})
+
+// The store is how slaves hear of changes. It holds next to nothing itself: the documents are in Level.
+const store = createStore({ parts: await documents.count() })
+store.on('db.changed', (state, /** @type {{ more: number }} */ { more }, { origin }) => {
+  if (origin !== undefined) throw new Error('Only the master says what has changed.')
+  state.parts += more
 })
 
 const master = new Master(url, { store, data: join(data, 'key') })

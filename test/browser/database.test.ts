@@ -255,10 +255,13 @@ describe('the page of examples/database', function () {
     await add(page, { name: 'Fan belt', amount: 2 })
     expect(await master.end()).to.equal(0)
     await page.getByText('waiting for the master').waitFor()
+    // Asked for meanwhile: done when it is back.
+    await page.getByRole('button', { name: 'One Fan belt more' }).click()
     await startMaster()
     await page.locator('#link[data-status="connected"]').waitFor()
-    await page.getByRole('button', { name: 'One Fan belt more' }).click()
     await hasAmount(page, 'Fan belt', 3)
+    await page.getByRole('button', { name: 'One Fan belt more' }).click()
+    await hasAmount(page, 'Fan belt', 4)
   })
 
   for (const width of [390, 1280]) {

@@ -196,9 +196,10 @@ describe('adopt: what a foreign store may do', () => {
         }
       }
       const store = new Rounding()
-      const { core, origins } = owned(store)
+      const { core, origins, told } = owned(store)
       core.patch(set('/n', 1.6), origin, () => true)
       expect([core.value, origins()]).deep.equal([{ ...initialState(), n: 2 }, [1, undefined]])
+      expect(told()).deep.equal([])
       expect(store.state).deep.equal(core.value)
     })
 
@@ -207,9 +208,10 @@ describe('adopt: what a foreign store may do', () => {
       store.subscribe(() => {
         if (store.state.deep.x !== store.state.n) store.mutate((state) => ({ ...state, deep: { x: state.n } }))
       })
-      const { core, origins } = owned(store)
+      const { core, origins, told } = owned(store)
       core.patch(set('/n', 3), origin, () => true)
       expect([core.value, origins()]).deep.equal([{ ...initialState(), n: 3, deep: { x: 3 } }, [1, undefined]])
+      expect(told()).deep.equal([])
     })
   })
 
@@ -315,9 +317,9 @@ describe('adopt: what a foreign store may do', () => {
     expect(Object.keys(bare)).deep.equal(Object.keys(new SomeStore()))
     const deaf = Object.assign(new TellingStore(), { subscribe: (listener: () => void) => void telling.add(listener) })
     const telling = deaf.listeners
-    const { changes, release } = owned(deaf)
+    const { core, changes, release } = owned(deaf)
     release()
     deaf.mutate((state) => ({ ...state, n: 1 }))
-    expect(changes).deep.equal([])
+    expect([changes, core.version]).deep.equal([[], 0])
   })
 })

@@ -71,13 +71,13 @@ describe('examples/database', function () {
     const put = await db.put(part('pads', { name: 'Brake pads', place: 'A3', amount: 4 }))
     const expected = { id: 'pads', revision: 1, name: 'Brake pads', place: 'A3', amount: 4, note: '' }
     expect(put).to.deep.equal(expected)
-    expect(await heard).to.deep.equal({ changes: [{ id: 'pads', revision: 1, document: expected }] })
+    expect(await heard).to.deep.equal({ changes: [{ id: 'pads', revision: 1, document: expected }], more: 1 })
     expect(await others.get('pads')).to.deep.equal(expected)
     expect(two.getState()).to.deep.equal({ parts: 1 })
 
     const removed = heardBy(one)
     await others.del('pads', 1)
-    expect(await removed).to.deep.equal({ changes: [{ id: 'pads', revision: 2 }] })
+    expect(await removed).to.deep.equal({ changes: [{ id: 'pads', revision: 2 }], more: -1 })
     expect([await db.get('pads'), await db.list(), one.getState()]).to.deep.equal([undefined, [], { parts: 0 }])
   })
 
@@ -123,6 +123,24 @@ describe('examples/database', function () {
     await db.del('pads', 1)
     expect((await failure(db.del('pads', 1))).code).to.equal('conflict')
     expect(one.getState()).to.deep.equal({ parts: 0 })
+  })
+
+  it('goes on counting where a document was removed: who has seen the old one has not seen the new one', async () => {
+    const old = await db.put(part('pads', { amount: 1 }))
+    await others.del('pads', 1)
+    expect(await others.put(part('pads', { amount: 5 }))).to.include({ revision: 3 })
+    expect((await failure(db.put({ ...old, amount: 2 }))).code).to.equal('conflict')
+    expect(await db.get('pads')).to.include({ amount: 5 })
+  })
+
+  it('takes one of many that have seen the same, however close they follow', async () => {
+    await db.put(part('nuts', { amount: 0 }))
+    const seen = await db.get('nuts')
+    const writes = Array.from({ length: 5 }, (_, amount) => db.put({ ...seen, amount }))
+    const codes = (await Promise.allSettled(writes)).map((one) =>
+      one.status === 'fulfilled' ? one.value.revision : (one.reason as { code?: string }).code,
+    )
+    expect(codes).to.deep.equal([2, 'conflict', 'conflict', 'conflict', 'conflict'])
   })
 
   it('loses no write of two who look, add one and try again', async () => {

@@ -19,6 +19,7 @@ export class Editor {
   #db
   /** What was shown when it was opened, or taken over since. @type {Part | undefined} */
   #base
+  #saving = false
   #dialog = byId('editor', HTMLDialogElement)
   #fields = {
     name: byId('name', HTMLInputElement),
@@ -62,17 +63,18 @@ export class Editor {
     else this.#notice(`Somebody has changed this part: ${difference(this.#base, document)}.`, 'both')
   }
 
-  #saving = false
-  /** @param {(part: Part) => Promise<unknown>} write */
+  /** One write at a time; what comes of it is told here, or at the edge of the page when the editor has gone on. @param {(part: Part) => Promise<unknown>} write */
   async #attempt(write) {
     if (this.#base === undefined || this.#saving) return
+    const { id } = this.#base
     this.#saving = true
     byId('save', HTMLButtonElement).disabled = true
     try {
       await write({ ...this.#base, ...this.#read() })
-      this.#close()
+      if (this.#base?.id === id) this.#close()
     } catch (error) {
-      this.#failed(error)
+      if (this.#base?.id === id) this.#failed(error)
+      else say(error)
     } finally {
       this.#saving = false
       byId('save', HTMLButtonElement).disabled = false
@@ -84,9 +86,9 @@ export class Editor {
     try {
       await this.#db.put(part)
     } catch (error) {
-      // Perhaps it was this page: an earlier attempt whose answer was lost.
+      // Perhaps it was this page, by an earlier attempt whose answer was lost. What is there already needs no writing.
       const now = codeOf(error) === 'conflict' ? await this.#db.get(part.id) : undefined
-      if (now === undefined || now.revision !== part.revision + 1 || difference(now, part) !== '') throw error
+      if (now === undefined || difference(now, part) !== '') throw error
     }
   }
 
