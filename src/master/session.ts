@@ -30,6 +30,12 @@ const MAX_VOLATILE_CHARACTERS = 2 * VOLATILE_CHARACTERS_PER_SECOND
 /** What the smallest one counts as: to be sent on to a thousand slaves costs more than its characters. */
 const LEAST_VOLATILE_CHARACTERS = 1024
 
+/**
+ * Characters of commits that a slave may be behind without being sent the state instead, however small that is: with
+ * commits it hears every event, and so many are sent in a hundredth of a second.
+ */
+const LEAST_BACKLOG_CHARACTERS = 1024 * 1024
+
 /** What a session needs of its master. */
 export interface SessionHost {
   readonly term: string
@@ -193,8 +199,8 @@ export class Session {
   /** There is room again. Whoever fell behind by more than the whole state is sent the state instead. */
   #catchUp(): void {
     const { authority, publication } = this.#host
-    const limit = publication.snapshotCharacters
-    if (this.#cursor !== undefined && limit !== undefined && authority.charactersSince(this.#cursor) > limit) {
+    const limit = Math.max(LEAST_BACKLOG_CHARACTERS, publication.snapshotCharacters ?? Infinity)
+    if (this.#cursor !== undefined && authority.charactersSince(this.#cursor) > limit) {
       this.#welcome(undefined, this.client.lastSeq, [])
     } else {
       this.pump()

@@ -18,6 +18,8 @@ import { diagnose } from './diagnosis.js'
 const OPEN_TIMEOUT_MS = 20_000
 /** What is left of that once ICE has given up, which it may do before late candidates have come. */
 const AFTER_FAILED_MS = 5000
+/** ... and once gathering has ended with nothing, where only relays may be used and none let us in. */
+const AFTER_NOTHING_MS = 2000
 /** Signals that overtake their own introduction. */
 const MAX_EARLY_SIGNALS = 64
 /** Of the master's candidates, to say why none led here; an end gathers about ten. */
@@ -102,6 +104,7 @@ export class Dialler {
     answer: Description,
     signal: AbortSignal,
   ): Promise<Channel> {
+    const { timeout = OPEN_TIMEOUT_MS } = this.#options
     return new Promise<Channel>((resolve, reject) => {
       const offs: (() => void)[] = []
       const finish = (): void => {
@@ -118,7 +121,11 @@ export class Dialler {
         give(new NamedMasterError('unreachable', diagnose(search)))
       }
       const aborted = (): void => give(new NamedMasterError('aborted', 'The connection was given up'))
-      let deadline = this.#clock.setTimeout(unreachable, this.#options.timeout ?? OPEN_TIMEOUT_MS)
+      const giveUpAfter = (ms: number): void => {
+        this.#clock.clearTimeout(deadline)
+        deadline = this.#clock.setTimeout(unreachable, ms)
+      }
+      let deadline = this.#clock.setTimeout(unreachable, timeout)
       signal.addEventListener('abort', aborted)
       offs.push(
         () => signal.removeEventListener('abort', aborted),
@@ -128,13 +135,11 @@ export class Dialler {
         }),
         connection.events.on('closed', unreachable),
         connection.events.on('candidate', ({ candidate }) => {
-          // The end of gathering, and it brought nothing: with relays only, and none that lets us in.
-          if (candidate === '' && signals.own.length === 0) unreachable()
+          // Not at once: in a busy process wrtc was seen to tell the end of the list before the list.
+          if (this.#policy === 'relay' && signals.own.length <= 1)
+            giveUpAfter(candidate === '' && signals.own.length === 0 ? AFTER_NOTHING_MS : timeout)
         }),
-        connection.events.on('failed', () => {
-          this.#clock.clearTimeout(deadline)
-          deadline = this.#clock.setTimeout(unreachable, AFTER_FAILED_MS)
-        }),
+        connection.events.on('failed', () => giveUpAfter(AFTER_FAILED_MS)),
         this.#names.events.on('ended', (ended) => {
           if (ended === introduction)
             give(new NamedMasterError('master-offline', 'The master went away while connecting'))
