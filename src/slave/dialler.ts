@@ -124,10 +124,13 @@ export class Dialler {
           finish()
           resolve(channel)
         }),
-        connection.events.on('closed', unreachable),
+        connection.events.on('closed', (cause) => {
+          const sentence = 'The connection was closed before it had opened: connect again'
+          give(new NamedMasterError('unreachable', sentence, { cause }))
+        }),
         connection.events.on('candidate', ({ candidate }) => {
-          // The end of gathering, and it brought nothing: with relays only, and none that lets us in.
-          if (candidate === '' && signals.own.length === 0) unreachable()
+          // The end of gathering, and no relay lets us in: there is nothing to wait for.
+          if (this.#policy === 'relay' && candidate === '' && signals.own.length === 0) unreachable()
         }),
         connection.events.on('failed', () => {
           this.#clock.clearTimeout(deadline)
