@@ -128,7 +128,7 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
   #heartTimer: unknown
   #heardAt: number
   #pingAt: number
-  /** Our ping that is not answered yet. */
+  /** Our oldest ping that is not answered yet. */
   #ping: { readonly uuid: string; readonly at: number } | undefined
   /** A second chance was given: see #beat. */
   #graced = false
@@ -332,11 +332,11 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
     }
     if (now >= this.#pingAt) {
       this.#pingAt = now + interval
-      if (this.#ping === undefined) {
-        const ping = envelope('ping', {})
-        this.#ping = { uuid: ping.uuid, at: now }
-        this.#say(ping)
-      }
+      // Also while one is not answered: on a slow line answers wait behind what was sent before them, and a ping is what
+      // the other end hears of us meanwhile.
+      const ping = envelope('ping', {})
+      this.#ping ??= { uuid: ping.uuid, at: now }
+      this.#say(ping)
     }
     this.#beatAt(now, Math.min(this.#pingAt, this.#heardAt + heartbeat.silence()))
   }

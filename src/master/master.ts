@@ -5,6 +5,7 @@
  * claim to its name, which is final until the program calls `startServer`.
  */
 import type { RtcEngine } from '#rtc'
+import { deflate } from '#deflate'
 import { systemClock, type Clock } from '../clock.js'
 import { NamedMasterError, type ErrorCode } from '../errors.js'
 import { Events } from '../events.js'
@@ -106,6 +107,7 @@ export class Master {
         }),
       methods: this.#methods,
       append: async (batch) => this.#journal?.append(batch),
+      deflate,
       clock: this.#clock,
       log: this.#log,
     })

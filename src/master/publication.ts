@@ -12,7 +12,7 @@ import type { Log } from '../log.js'
 import type { Authority, LogEntry } from '../store/authority.js'
 import type { StoreCore } from '../store/store.js'
 import type { ClientRecord, JournalBatch } from './journal.js'
-import { Snapshot } from './snapshot.js'
+import { Snapshot, type Deflate } from './snapshot.js'
 
 /** Between two tries to write a batch that failed: a full disk is looked at often enough, and not hammered. */
 const RETRY_MS = 1000
@@ -20,6 +20,7 @@ const RETRY_MS = 1000
 export interface PublicationOptions {
   /** The journal's. */
   readonly append: (batch: JournalBatch) => Promise<void>
+  readonly deflate: Deflate
   readonly clock: Clock
   readonly log: Log
   /** After each batch: what waited for it may go. */
@@ -91,7 +92,7 @@ export class Publication {
       if (version === authority.version || !complete || authority.charactersSince(version) < characters) return latest
     }
     latest?.cancel()
-    const snapshot = new Snapshot(authority.version, this.#core.pin(), this.#options.log)
+    const snapshot = new Snapshot(authority.version, this.#core.pin(), this.#options.deflate, this.#options.log)
     // Whoever is sent it is sent the commits since then, too: the log keeps as much as the snapshot has.
     authority.keep(snapshot.characters)
     snapshot.events.on('grown', () => authority.keep(snapshot.characters))

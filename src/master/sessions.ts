@@ -21,6 +21,7 @@ import type { JournalBatch } from './journal.js'
 import type { Methods } from './methods.js'
 import { Publication } from './publication.js'
 import { Session, type SessionHost } from './session.js'
+import type { Deflate } from './snapshot.js'
 
 /** How long a session outlives its link, in milliseconds: a train's tunnel. */
 const SESSION_MS = 120_000
@@ -44,6 +45,7 @@ export interface SessionsOptions {
   readonly methods: Methods
   /** The journal's. */
   readonly append: (batch: JournalBatch) => Promise<void>
+  readonly deflate: Deflate
   readonly clock: Clock
   readonly log: Log
 }
@@ -65,7 +67,7 @@ export class Sessions {
   readonly #holding = new Set<Session>()
   #holdTimer: unknown
 
-  constructor({ core, methods, append, clock, log }: SessionsOptions) {
+  constructor({ core, methods, append, deflate, clock, log }: SessionsOptions) {
     this.#core = core
     this.#clock = clock
     this.events = new Events<SessionsEvents>((error) => log('error', 'A listener of the master threw', { error }))
@@ -78,6 +80,7 @@ export class Sessions {
     })
     this.#publication = new Publication(core, this.#authority, {
       append,
+      deflate,
       clock,
       log,
       written: () => {

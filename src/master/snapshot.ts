@@ -4,7 +4,6 @@
  * Promises: it is the state of its version, whatever changes meanwhile; the messages are there in their order, and the
  * first at once; between two pieces everybody else has a turn.
  */
-import { deflate } from '#deflate'
 import { Events } from '../events.js'
 import { encode, type Deflated, type Encoded } from '../link/link.js'
 import type { Log } from '../log.js'
@@ -14,6 +13,9 @@ import type { JsonValue } from '../protocol/json.js'
 import { divide, type Piece, type Pieces } from '../store/pieces.js'
 
 type Message = Encoded<Down> | Deflated<Down>
+
+/** A text's bytes, as raw DEFLATE. */
+export type Deflate = (text: string) => Promise<Uint8Array>
 
 export interface SnapshotEvents {
   /** There are more messages, or `complete` is true now. */
@@ -31,7 +33,7 @@ export class Snapshot {
   #cancelled = false
 
   /** @param state which nothing changes from now on (see Tree.pin) */
-  constructor(version: number, state: JsonValue | undefined, log: Log) {
+  constructor(version: number, state: JsonValue | undefined, deflate: Deflate, log: Log) {
     this.version = version
     this.events = new Events((error) => log('error', 'Sending a snapshot failed', { error }))
     const { skeleton, pieces } = state === undefined ? {} : divide(state)
@@ -40,7 +42,7 @@ export class Snapshot {
     this.messages.push(first)
     this.characters = first.length
     if (pieces === undefined) this.complete = true
-    else void this.#make(pieces)
+    else void this.#make(pieces, deflate)
   }
 
   /** Nobody needs the rest of it. */
@@ -49,7 +51,7 @@ export class Snapshot {
   }
 
   /** While one piece is deflated, on another thread, the next is encoded. */
-  async #make(pieces: Pieces): Promise<void> {
+  async #make(pieces: Pieces, deflate: Deflate): Promise<void> {
     let previous: Promise<Message> | undefined
     for (let next = pieces.next(); !this.#cancelled && next.done !== true;) {
       const piece: Piece = next.value
@@ -59,7 +61,7 @@ export class Snapshot {
       // The last one says so: that is known only now.
       const whole = next.done === true ? encode<Down>(envelope('part', { ...piece, last: true })) : text
       const waiting = previous
-      previous = squeezed(whole)
+      previous = squeezed(whole, deflate)
       if (waiting !== undefined) this.#grow(await waiting)
     }
     if (previous !== undefined) this.#grow(await previous, !this.#cancelled)
@@ -73,7 +75,7 @@ export class Snapshot {
 }
 
 /** Deflated, or as it is where that fails: both may be sent. */
-const squeezed = (text: Encoded<Down>): Promise<Message> =>
+const squeezed = (text: Encoded<Down>, deflate: Deflate): Promise<Message> =>
   deflate(text).then(
     (bytes) => bytes as Deflated<Down>,
     () => text,

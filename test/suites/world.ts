@@ -3,6 +3,8 @@
  * late it is. All faults are made here, and all that happens is written down, so that `faults()` can say what is wrong.
  */
 import { isDeepStrictEqual } from 'node:util'
+import { deflateRawSync } from 'node:zlib'
+import { inflate } from '#deflate'
 import { linkPair, type LinkPair } from '#src/link/memory.js'
 import type { Parsed } from '#src/protocol/envelope.js'
 import type { JournalBatch } from '#src/master/journal.js'
@@ -100,7 +102,7 @@ export class World {
     const beat = (more: { pong?: typeof pong } = {}) =>
       heartbeat ? { heartbeat: { interval: 3000, silence: () => 10_000, ...more } } : {}
     const report = (error: unknown): void => void this.errors.push(String(error))
-    const common = { maxMessageBytes: 64 * MIB, clock, report }
+    const common = { maxMessageBytes: 64 * MIB, inflate, clock, report }
     const pair = linkPair<Down, Up>({
       left: { parse: changed(parseDown, (message) => options.down?.(message, this) ?? message), ...common, ...beat({ pong }) },
       right: { parse: changed(parseUp, (message) => options.up?.(says(message), this) ?? says(message)), ...common, ...beat() },
@@ -282,6 +284,8 @@ export class World {
     return new Sessions({
       core: this.core,
       methods,
+      // At once: nothing here may wait for a time that its clock does not tell.
+      deflate: async (text) => deflateRawSync(text),
       append: (batch) => this.#append(batch),
       clock: this.clock,
       log: (level, sentence, details) => {

@@ -30,13 +30,17 @@ describe('a link in time', () => {
     await left.close('closed', 'over')
   })
 
-  it('pings at the interval, one at a time', async () => {
+  it('pings at the interval, also while a slow line keeps the answers, and is heard by that', async () => {
     const clock = new ManualClock()
-    const { left, right } = pair({ clock, latency: 2_500 }, { heartbeat: { ...heartbeat, silence: () => 60_000 } })
+    const { left, right } = pair({ clock, rate: 50_000, latency: 10 }, { heartbeat }, { heartbeat })
+    // Twenty seconds of the line, one way.
+    for (let n = 0; n < 1000; n++) right.send(say({ value: 'x'.repeat(1_000) }))
     const told = story(left)
-    await clock.advance(20_400)
-    // Sent at 0, 5000 or 6000 ...: not before the last was answered.
-    expect(told).to.deep.equal(['pong', 'pong', 'pong', 'pong'])
+    await clock.advance(19_000)
+    expect([left.open, right.open]).to.deep.equal([true, true])
+    await clock.advance(10_000)
+    expect(told.filter((command) => command === 'say')).to.have.length(1000)
+    expect(left.roundTrip).to.be.greaterThan(1000)
     await left.close('closed', 'over')
     await right.close('closed', 'over')
   })

@@ -1,3 +1,4 @@
+import { deflate } from '#deflate'
 import { expect } from 'chai'
 import { Publication, type PublicationOptions } from '#src/master/publication.js'
 import type { ClientRecord, JournalBatch } from '#src/master/journal.js'
@@ -40,6 +41,7 @@ function world(options: Partial<PublicationOptions> = {}) {
           fail: () => (reject(new Error('disk full')), turn()),
         })
       }),
+    deflate,
     clock,
     log: (level, sentence) => void log.push(`${level} ${sentence}`),
     written: () => void happened.push(`written ${publication.written}`),

@@ -59,6 +59,7 @@ function masterSide(store: Microstore<State>) {
     core: coreOf(store) as StoreCore,
     methods: new Methods(),
     append: async () => undefined,
+    deflate,
     clock: systemClock,
     log: () => undefined,
   })

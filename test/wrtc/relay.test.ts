@@ -20,7 +20,7 @@ const PASSWORD = { username: 'ada', credential: 'a password' }
 const SECRET = { secret: 'that only the two servers know' }
 
 describe('relay', function () {
-  // Less than the 20 s of a slave: where nothing at all is gathered, it knows at once.
+  // Less than the 20 s of a slave: where it may use relays only and gathers none, it knows at once.
   this.timeout(15_000)
   let setting: Setting
   beforeEach(() => (setting = new Setting()))
@@ -77,6 +77,23 @@ describe('relay', function () {
     expect((await selectedPair(masterPeer)).local).to.equal('relay')
   })
 
+  /** A master that answers, with these candidates and no signals, and hears none. `knocked`: it has an offer. */
+  async function serveUnreached(candidates: string, knocked: () => void): Promise<void> {
+    const answering = Connection.answering(await loadRtc())
+    const names = new NameClient(setting.url, { log: setting.journal.log })
+    setting.onClose(async () => {
+      names.close()
+      await answering.close()
+    })
+    names.onIntroduction = async ({ offer }) => {
+      knocked()
+      const { type, sdp } = await answering.answer(offer)
+      return { answer: { type, sdp: sdp + candidates } }
+    }
+    await names.connect()
+    await names.request('startServer', { name: 'garage', attempt: newSecret() })
+  }
+
   /** Why a slave that takes only relays does not connect. */
   async function refusal(iceServers: readonly object[]): Promise<string | undefined> {
     await open(iceServers)
@@ -109,25 +126,28 @@ describe('relay', function () {
     const clock = new ManualClock()
     const atSlave = await recordingRtc()
     const slave = setting.slave({ rtc: atSlave.rtc, clock, iceTransportPolicy: 'relay' })
-    const answering = Connection.answering(await loadRtc())
-    const names = new NameClient(setting.url, { log: setting.journal.log })
-    setting.onClose(async () => {
-      names.close()
-      await answering.close()
-    })
-    names.onIntroduction = async ({ offer }) => {
+    const candidate = 'a=candidate:1 1 udp 1 127.0.0.1 9 typ relay raddr 0.0.0.0 rport 0\r\n'
+    await serveUnreached(candidate, () => {
       const [peer] = atSlave.peers
       peer?.addEventListener('icegatheringstatechange', () => {
         if (peer.iceGatheringState === 'complete') void clock.advance(30_000)
       })
-      const { type, sdp } = await answering.answer(offer)
-      return { answer: { type, sdp: `${sdp}a=candidate:1 1 udp 1 127.0.0.1 9 typ relay raddr 0.0.0.0 rport 0\r\n` } }
-    }
-    await names.connect()
-    await names.request('startServer', { name: 'garage', attempt: newSecret() })
+    })
     const { code, message } = await attempt(slave, atSlave.peers)
     expect(code).to.equal('unreachable')
     expect(message).to.match(/^Both ends have a relay, and nothing passes between them: /)
+  })
+
+  it('is not what is missing when the connection is closed before it has opened', async () => {
+    await setting.open()
+    const atSlave = await recordingRtc()
+    await serveUnreached('', () => {
+      const [peer] = atSlave.peers
+      peer?.addEventListener('signalingstatechange', () => peer.signalingState === 'stable' && peer.close())
+    })
+    const { code, message } = await attempt(setting.slave({ rtc: atSlave.rtc }), atSlave.peers)
+    expect(code).to.equal('unreachable')
+    expect(message).to.equal('The connection was closed before it had opened: connect again')
   })
 
   it('is asked for in no other words than the standard has', () => {
