@@ -77,6 +77,8 @@ async function serve(row, role) {
       process.send({ number, error: error.stack })
     }
   })
+  // Ctrl-C reaches all: the parent ends, and that ends this one in order.
+  process.on('SIGINT', () => undefined)
   // Without a goodbye to anybody: nothing of it is measured any more.
   process.once('disconnect', () => process.exit())
 }

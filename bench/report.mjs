@@ -6,7 +6,7 @@ import { ratio, spread } from './statistics.mjs'
 
 const require = createRequire(import.meta.url)
 
-/** What the figures depend on, and nothing that names the machine. */
+/** What the figures depend on; nothing that tells whose machine it is. */
 export function circumstances() {
   const version = (name) =>
     JSON.parse(readFileSync(new URL(`../node_modules/${name}/package.json`, import.meta.url))).version
@@ -62,6 +62,8 @@ export function figure(value) {
   return String(Number(value.toPrecision(3)))
 }
 
+const times = (ratio) => (ratio >= 100 ? figure(ratio) : ratio.toFixed(2))
+
 const withUnit = ({ median, least, most }, unit) =>
   least === most ? `${figure(median)} ${unit}` : `${figure(median)} ${unit} (${figure(least)} to ${figure(most)})`
 
@@ -78,8 +80,7 @@ export function lines(judged) {
       what: aim.of === undefined || aim.of === 'named-master' ? what : `${what}: ${aim.of}`,
       ours: withUnit(contenders[aim.of ?? 'named-master'] ?? Object.values(contenders)[0], unit),
       against: aim.against === undefined ? '' : `${aim.against}: ${withUnit(contenders[aim.against], unit)}`,
-      ratio:
-        aim.against === undefined ? '' : `${aim.value.toFixed(2)} (${aim.low.toFixed(2)} to ${aim.high.toFixed(2)})`,
+      ratio: aim.against === undefined ? '' : `${times(aim.value)} (${times(aim.low)} to ${times(aim.high)})`,
       aim: aimText(aim, unit),
       verdict: aim.verdict ?? '',
     })

@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: measures named-master beside what it is compared with, in one run, and says what is met and missed.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from '../scripts/build.mjs'
@@ -70,16 +70,18 @@ function show({ measures }) {
 
 /** What was measured now, in place of the rows of the latest results. */
 function merged(measured) {
-  const files = existsSync(here('results')) ? readdirSync(here('results')).filter((file) => file.endsWith('.json')) : []
-  const latest = files.sort().at(-1)
-  const before = latest === undefined ? [] : JSON.parse(readFileSync(here(`results/${latest}`), 'utf8')).rows
+  const results = readdirSync(here('results'))
+    .filter((file) => file.endsWith('.json'))
+    .map((file) => JSON.parse(readFileSync(here(`results/${file}`), 'utf8')))
+    .sort((one, other) => one.date.localeCompare(other.date))
+  const before = results.at(-1)?.rows ?? []
   return ROWS.map(({ id }) => [...measured, ...before].find((row) => row.id === id)).filter((row) => row !== undefined)
 }
 
 async function write(facts, measured, name = facts.date) {
+  mkdirSync(here('results'), { recursive: true })
   const rows = merged(measured)
   const about = { ...facts, run: [...new Set(rows.map(({ run }) => run))].join(' and ') }
-  mkdirSync(here('results'), { recursive: true })
   writeFileSync(here(`results/${name}.json`), JSON.stringify({ ...about, rows }))
   for (const [file, svg] of Object.entries(charts(rows))) writeFileSync(here(`results/${file}`), svg)
   const readme = readFileSync(here('README.md'), 'utf8')

@@ -21,8 +21,8 @@ export function ends(change) {
     nameServer,
     master: {
       async serve(url, shape, size) {
-        const { rtc, sent } = await countingRtc()
-        counters.push(sent)
+        const { rtc, sent: counter } = await countingRtc()
+        counters.push(counter)
         const store = createStore({ ...itemsOf(size, shape), changes: 0 })
         store.on('change', (state, key) => change(state, key))
         await startMaster(url, `${shape}-${size}`, store, { rtc })
@@ -45,8 +45,8 @@ export function ends(change) {
     },
     slave: {
       async join(url, shape, size) {
-        const { rtc, sent } = await countingRtc()
-        counters.push(sent)
+        const { rtc, sent: counter } = await countingRtc()
+        counters.push(counter)
         const slave = await connectSlave(url, `${shape}-${size}`, { rtc })
         slave.on('change', (state, key) => change(state, key))
         joined.set(shape, { slave, size })

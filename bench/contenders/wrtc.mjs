@@ -1,6 +1,7 @@
 /** Two bare wrtc ends with one channel, introduced by the process that measures: what the hardware and the engine allow. */
 import wrtc from 'wrtc'
 import { tell } from '../child.mjs'
+import { times } from '../times.mjs'
 
 /**
  * Bytes in the channel's buffer above which a sender waits: enough that it never runs dry between two looks, which are
@@ -51,6 +52,25 @@ export class BareEnd {
     const description = await (offer === undefined ? peer.createOffer() : peer.createAnswer())
     await peer.setLocalDescription(description)
     return { type: description.type, sdp: description.sdp }
+  }
+}
+
+/** The processes of two ends that send texts to and fro: one asks, the other answers. */
+export function pingPong(question, answer) {
+  const echo = new BareEnd(() => echo.channel.send(answer))
+  let answered
+  const caller = new BareEnd(() => answered())
+  return {
+    bareEcho: echo.commands,
+    bareCaller: {
+      ...caller.commands,
+      opened: () => caller.opened.then(() => undefined),
+      round: (count) =>
+        times(count, () => {
+          caller.channel.send(question)
+          return new Promise((resolve) => (answered = resolve))
+        }),
+    },
   }
 }
 

@@ -4,7 +4,7 @@ import { envelope } from '#src/protocol/envelope.js'
 import { REMARK } from '../content.mjs'
 import { connectSlave, nameServer, startMaster } from '../contenders/product.mjs'
 import { joinRelay, relayOf } from '../contenders/socketio.mjs'
-import { BareEnd, introduce } from '../contenders/wrtc.mjs'
+import { introduce, pingPong } from '../contenders/wrtc.mjs'
 import { times } from '../times.mjs'
 
 const PARAMS = { remark: REMARK }
@@ -14,9 +14,6 @@ const ANSWER = JSON.stringify([envelope('answer', { call: 1000, version: 0, resu
 
 let slave
 let client
-const echo = new BareEnd(() => echo.channel.send(ANSWER))
-let echoed
-const caller = new BareEnd(() => echoed())
 
 export const processes = {
   nameServer,
@@ -32,16 +29,7 @@ export const processes = {
     },
     round: (count) => times(count, () => slave.call('echo', PARAMS)),
   },
-  bareEcho: echo.commands,
-  bareCaller: {
-    ...caller.commands,
-    opened: () => caller.opened.then(() => undefined),
-    round: (count) =>
-      times(count, () => {
-        caller.channel.send(CALL)
-        return new Promise((resolve) => (echoed = resolve))
-      }),
-  },
+  ...pingPong(CALL, ANSWER),
   relay: relayOf({}, {}),
   client: {
     async join(url) {

@@ -1,15 +1,23 @@
 /**
  * A slave's `emit`, committed by the master and seen by another slave, against the same store relayed by Socket.IO. Two
- * ends throw a ball to each other: each throw is one emit that the other sees, so one clock is enough.
+ * ends throw a ball to each other: each throw is one emit that the other sees, so one clock is enough. A bare channel
+ * with the same text to and fro shows the least that two hops take with this engine.
  */
 import { createStore } from 'named-master'
 import { REMARK } from '../content.mjs'
 import { connectSlave, nameServer, startMaster } from '../contenders/product.mjs'
 import { joinRelay, relayOf } from '../contenders/socketio.mjs'
+import { introduce, pingPong } from '../contenders/wrtc.mjs'
+import { envelope } from '#src/protocol/envelope.js'
 import { times } from '../times.mjs'
 
 const STATE = { throws: 0, remark: '' }
 const throwBall = (state, { throws, remark }) => ({ ...state, throws, remark })
+
+/** One throw as a slave sends it; the commit that answers it is a little longer. */
+const MESSAGE = JSON.stringify([
+  envelope('emit', { seq: 1000, prev: 999, event: 'throw', payload: { throws: 1000, remark: REMARK } }),
+])
 
 /** Either end of either contender: `emit` throws, and `seen` is told what it shows after every change. */
 const end = {
@@ -67,6 +75,7 @@ export const processes = {
   slave,
   relay: relayOf(STATE, { throw: throwBall }),
   client,
+  ...pingPong(MESSAGE, MESSAGE),
 }
 
 export async function run(bench) {
@@ -79,14 +88,19 @@ export async function run(bench) {
     await slaves[own].ask('join', url, own)
     await clients[own].ask('join', relay, own)
   }
+  const [bareCaller, bareEcho] = [bench.start('bareCaller'), bench.start('bareEcho')]
+  await introduce(bareCaller, bareEcho)
+  await bareCaller.ask('opened')
   const count = bench.size(300, 2_000)
   const measured = await bench.interleave(bench.size(5, 15), {
     'named-master': () => slaves[1].ask('round', count),
     'Socket.IO': () => clients[1].ask('round', count),
+    'bare wrtc, two hops': () => bareCaller.ask('round', count),
   })
   const against = { of: 'named-master', against: 'Socket.IO' }
+  const hops = { of: 'named-master', against: 'bare wrtc, two hops' }
   return [
-    { what: 'seen by another, median', unit: 'µs', rounds: measured.p50, aims: [{ ...against, atMost: 1 }] },
+    { what: 'seen by another, median', unit: 'µs', rounds: measured.p50, aims: [{ ...against, atMost: 1 }, hops] },
     { what: 'seen by another, 99%', unit: 'µs', rounds: measured.p99, aims: [against] },
   ]
 }
