@@ -24,7 +24,7 @@ export class Bench {
 
   /**
    * @param id of the row
-   * @param quick two minutes for all rows, instead of fifteen
+   * @param quick two to three minutes for all rows, instead of fifteen
    * @param profiles a folder, when the processes are to be profiled
    */
   constructor(id, quick, profiles) {
@@ -49,15 +49,17 @@ export class Bench {
   /**
    * One round of each contender after the other, again and again, so that what disturbs the machine disturbs all alike.
    * The first round warms up and is dropped.
+   * @param count of rounds that are kept
    * @param contenders by name: a function that answers what it measured, as numbers by name
+   * @param warmUp how many rounds are dropped
    * @returns by what was measured, then by contender: the rounds
    */
-  async interleave(count, contenders) {
+  async interleave(count, contenders, warmUp = 1) {
     const measured = {}
-    for (let round = 0; round <= count; round++) {
+    for (let round = -warmUp; round < count; round++) {
       for (const [name, measure] of Object.entries(contenders)) {
-        const figures = await measure(round)
-        if (round > 0) this.#keep(measured, name, figures)
+        const figures = await measure()
+        if (round >= 0) this.#keep(measured, name, figures)
       }
       process.stderr.write('.')
     }

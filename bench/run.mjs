@@ -15,7 +15,7 @@ import { ROWS } from './rows.mjs'
 
 const HELP = `npm run bench [-- OPTION...]
 
-  --quick        two minutes instead of fifteen: smaller samples, wider intervals
+  --quick        two to three minutes instead of fifteen: smaller samples, wider intervals
   --only ROW     this row (again for several); see --list
   --write        write results/ and the table of bench/README.md, as a full run of all rows does
   --no-write     do not
