@@ -28,6 +28,8 @@ export class Child extends EventEmitter {
     this.#process = fork(fileURLToPath(import.meta.url), [row, role], {
       execArgv: ['--expose-gc', ...(profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`])],
       serialization: 'advanced',
+      // As it is served: in development states are frozen, to find programs that write to them.
+      env: { ...process.env, NODE_ENV: 'production' },
     })
     this.#process.on('message', (message) => this.#hear(message))
     this.#ended = new Promise((resolve) => {

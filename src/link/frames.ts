@@ -254,11 +254,17 @@ export class FrameReader {
     if (assembly.length > 0 && assembly.deflated !== deflated)
       return refuse('invalid-message', 'a message is deflated in part')
     if (assembly.length + frame.length - 1 > this.#maxMessageBytes) return this.#tooLarge()
+    const piece = frame.subarray(1)
+    const last = (head & LAST_PIECE) !== 0
+    // A part of a snapshot is mostly one piece, and needs no joining.
+    if (last && assembly.length === 0) return this.#readMessage(piece, deflated)
     assembly.deflated = deflated
-    assembly.add(frame.subarray(1), this.#maxMessageBytes)
-    if ((head & LAST_PIECE) === 0) return NOTHING
-    const whole = assembly.take()
-    return deflated ? this.#readDeflated(whole, this.#inflate as Inflate) : this.#readWhole(whole)
+    assembly.add(piece, this.#maxMessageBytes)
+    return last ? this.#readMessage(assembly.take(), deflated) : NOTHING
+  }
+
+  #readMessage(bytes: Uint8Array, deflated: boolean): FrameRead | Promise<FrameRead> {
+    return deflated ? this.#readDeflated(bytes, this.#inflate as Inflate) : this.#readWhole(bytes)
   }
 
   #readDeflated(bytes: Uint8Array, inflate: Inflate): FrameRead | Promise<FrameRead> {

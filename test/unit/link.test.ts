@@ -40,8 +40,9 @@ describe('a link in time', () => {
     expect([left.open, right.open]).to.deep.equal([true, true])
     await clock.advance(10_000)
     expect(told.filter((command) => command === 'say')).to.have.length(1000)
-    await left.close('closed', 'over')
-    await right.close('closed', 'over')
+    const closing = Promise.all([left.close('closed', 'over'), right.close('closed', 'over')])
+    await clock.advance(2_000)
+    await closing
   })
 
   it('notices a dead end by its silence, exactly then', async () => {

@@ -121,12 +121,12 @@ describe('a state of 50 MB over wrtc', function () {
     slow.signal('SIGSTOP')
     const until = Date.now() + MINUTE_MS
     let changes = 0
-    // More than the log keeps, so that it has to be sent the state: ten notes with each change.
+    // More than the log keeps, so that it has to be sent the state: ten of two hundred notes with each change.
     while (Date.now() < until) {
       others[changes % OTHERS]?.mutate((state) => {
         state.n++
         for (let i = 0; i < 10; i++) {
-          const note = state.notes[(changes * 10 + i) % state.notes.length]
+          const note = state.notes[(changes * 10 + i) % 200]
           if (note !== undefined) note.title = `changed ${changes} ${'x'.repeat(10_000)}`
         }
       })

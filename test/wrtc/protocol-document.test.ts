@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { inflateRawSync } from 'node:zlib'
 import { expect } from 'chai'
 import { createStore, Master } from 'named-master'
 import { createNameServer, type NameServer } from 'named-master/nameserver'
@@ -46,9 +47,12 @@ class Frames {
   read(frame: string | ArrayBuffer): Message[] {
     if (typeof frame === 'string') return JSON.parse(frame) as Message[]
     const [head = 0, ...rest] = Buffer.from(frame)
-    const pieces = [...(this.#lanes.get(head & 0x7f) ?? []), Buffer.from(rest)]
-    this.#lanes.set(head & 0x7f, head & 0x80 ? [] : pieces)
-    return head & 0x80 ? [JSON.parse(Buffer.concat(pieces).toString()) as Message] : []
+    const lane = head & 0x3f
+    const pieces = [...(this.#lanes.get(lane) ?? []), Buffer.from(rest)]
+    this.#lanes.set(lane, head & 0x80 ? [] : pieces)
+    if (!(head & 0x80)) return []
+    const whole = Buffer.concat(pieces)
+    return [JSON.parse((head & 0x40 ? inflateRawSync(whole) : whole).toString()) as Message]
   }
 
   static pieces(message: object, lane: number, bytes: number): Buffer[] {
