@@ -117,7 +117,7 @@ try {
         `${join(folder, 'board-master')}.\nPut that folder back, or remove ${folder} to begin with an empty board.`,
     )
   }
-  // Restored from the disk: whoever was here when the last process ended. They say hello again when they are back.
+  // Whoever the store has from before it was served. They say hello again when they are back.
   sayLeft(Object.keys(store.getState().people).map(Number))
   if (!stopping) console.log(welcome())
 } catch (error) {

@@ -37,6 +37,9 @@ const ALL_DOCUMENTS = { gte: DOCUMENT, lt: 'document"' }
 
 /** More are asked for page by page: an answer of this many documents is some hundred kilobytes. */
 const MAX_LISTED = 500
+
+/** Of a query's JSON. */
+const MAX_QUERY_CHARACTERS = 4096
 /** Its changes are one event, which every slave gets. */
 const MAX_BATCH = 100
 
@@ -93,6 +96,9 @@ export class Documents {
 
   /** @param {Query} [query] */
   async list(query = {}) {
+    // A slave may send a message of megabytes, and each of its conditions is asked of each document.
+    if (JSON.stringify(query ?? {}).length > MAX_QUERY_CHARACTERS)
+      throw new Error(`list: a query has at most ${MAX_QUERY_CHARACTERS} characters.`)
     const { filters = {}, orderBy = 'id', order = 'asc', start = 0, limit = MAX_LISTED, fields } = query ?? {}
     if (!isCount(start) || !isCount(limit)) throw new Error('list: start and limit are whole numbers from 0.')
     const conditions = Object.entries(filters).map(conditionOf)

@@ -138,7 +138,7 @@ function reasonOf(error: unknown, server: IceUrl): string {
 /** A user name that begins with the time of its end is a time-limited one, as coturn's use-auth-secret takes it. */
 function adviceOnCredentials(username: string): string {
   const end = /^(\d{9,11})(?::|$)/.exec(username)?.[1]
-  if (end === undefined) return "compare username and credential in turn.config.json with the TURN server's"
+  if (end === undefined) return "compare username and credential with the TURN server's"
   const ended = Number(end) * 1000
   if (ended < Date.now()) {
     return (
@@ -147,7 +147,7 @@ function adviceOnCredentials(username: string): string {
     )
   }
   return (
-    "compare the secret in turn.config.json with the TURN server's (coturn: static-auth-secret), " +
+    "compare the secret with the TURN server's (coturn: static-auth-secret), " +
     'and see that the clocks of both are right'
   )
 }

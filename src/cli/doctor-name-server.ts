@@ -55,12 +55,19 @@ function refusal(subject: string, httpFault: string | undefined, failure: NamedM
   )
 }
 
+/** The first piece of its body, and no more: a stranger's may have no end. */
+async function beginningOf(response: Response): Promise<string> {
+  const reader = (response.body as ReadableStream<Uint8Array> | null)?.getReader()
+  const first = await reader?.read()
+  await reader?.cancel()
+  return new TextDecoder().decode(first?.value)
+}
+
 /** Why /healthz does not answer as a name server's does; undefined when it does. Rejects when nothing answers. */
 async function askHealth(url: URL, timeout: number): Promise<string | undefined> {
   const health = new URL(`${url.pathname.replace(/\/+$/, '')}/healthz`, url)
   const response = await fetch(health, { redirect: 'manual', signal: AbortSignal.timeout(timeout) })
-  const body = await response.text()
-  if (response.ok && body.startsWith('{"status":"ok","sockets":')) return undefined
+  if (response.ok && (await beginningOf(response)).startsWith('{"status":"ok","sockets":')) return undefined
   const location = response.headers.get('location')
   const what = location === null ? '' : `, which sends to ${location}`
   return `its /healthz answers HTTP ${response.status}${what}`

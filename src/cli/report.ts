@@ -67,7 +67,7 @@ export class Report {
       const [mark, colour] = MARKS[verdict]
       const text = mark.padEnd(MARK_WIDTH)
       this.#output.write(
-        `${this.#colours ? styleText(colour, text, { validateStream: false }) : text}  ${sentence.replace(/\p{Cc}+/gu, ' ')}\n`,
+        `${this.#colours ? styleText(colour, text, { validateStream: false }) : text}  ${sentence.replace(/[\p{Cc}\p{Cf}]+/gu, ' ')}\n`,
       )
     }
   }
@@ -77,7 +77,9 @@ export class Report {
     if (!this.#terminal) return work
     let turn = 0
     const draw = (): void => {
-      this.#output.write(`${ERASE_LINE}${SPINNER[turn++ % SPINNER.length] ?? ''} ${what.replace(/\p{Cc}+/gu, ' ')}`)
+      this.#output.write(
+        `${ERASE_LINE}${SPINNER[turn++ % SPINNER.length] ?? ''} ${what.replace(/[\p{Cc}\p{Cf}]+/gu, ' ')}`,
+      )
     }
     draw()
     const timer = setInterval(draw, SPINNER_MS)

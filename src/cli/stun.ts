@@ -72,7 +72,8 @@ function mappedAddress(answer: Buffer): string | undefined {
   while (at + 4 <= answer.length) {
     const type = answer.readUInt16BE(at)
     const value = answer.subarray(at + 4, at + 4 + answer.readUInt16BE(at + 2))
-    if (type === XOR_MAPPED_ADDRESS && (value.length === 8 || value.length === 20)) {
+    const whole = value.length === answer.readUInt16BE(at + 2) && value.length === (value[1] === IPV6_FAMILY ? 20 : 8)
+    if (type === XOR_MAPPED_ADDRESS && whole) {
       const bytes = [...value.subarray(4)].map((byte, i) => byte ^ (answer[4 + i] ?? 0))
       if (value[1] !== IPV6_FAMILY) return bytes.join('.')
       const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0))

@@ -87,15 +87,17 @@ export class Publication {
   snapshot(): Snapshot {
     const latest = this.#snapshot
     const authority = this.#authority
-    if (latest !== undefined && latest.version >= authority.oldest) {
+    if (latest !== undefined && !latest.failed && latest.version >= authority.oldest) {
       const { version, complete, characters } = latest
       if (version === authority.version || !complete || authority.charactersSince(version) < characters) return latest
     }
-    latest?.cancel()
+    // The one before is made to its end, for those who are being sent it.
     const snapshot = new Snapshot(authority.version, this.#core.pin(), this.#options.deflate, this.#options.log)
     // Whoever is sent it is sent the commits since then, too: the log keeps as much as the snapshot has.
     authority.keep(snapshot.characters)
-    snapshot.events.on('grown', () => authority.keep(snapshot.characters))
+    snapshot.events.on('grown', () => {
+      if (snapshot === this.#snapshot) authority.keep(snapshot.characters)
+    })
     return (this.#snapshot = snapshot)
   }
 

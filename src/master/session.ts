@@ -184,6 +184,7 @@ export class Session {
 
   #join(link: SlaveLink, joining: Joining): void {
     const { snapshot } = joining
+    if (snapshot.failed) return void link.close('internal', "The master's state cannot be encoded: see its log")
     while (joining.next < snapshot.messages.length && link.hasRoom)
       link.send(snapshot.messages[joining.next++] as Encoded<Down>)
     if (!snapshot.complete || joining.next < snapshot.messages.length) return

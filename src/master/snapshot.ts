@@ -10,7 +10,7 @@ import type { Log } from '../log.js'
 import { envelope } from '../protocol/envelope.js'
 import type { Down } from '../protocol/replication.js'
 import type { JsonValue } from '../protocol/json.js'
-import { divide, type Piece, type Pieces } from '../store/pieces.js'
+import { divide, type Piece } from '../store/pieces.js'
 
 type Message = Encoded<Down> | Deflated<Down>
 
@@ -18,7 +18,7 @@ type Message = Encoded<Down> | Deflated<Down>
 export type Deflate = (text: string) => Promise<Uint8Array>
 
 export interface SnapshotEvents {
-  /** There are more messages, or `complete` is true now. */
+  /** There are more messages, or it is complete now, or it failed. */
   grown: []
 }
 
@@ -30,6 +30,8 @@ export class Snapshot {
   /** Characters of JSON made so far. */
   characters = 0
   complete = false
+  /** There will be no more of it, and it is not complete. */
+  failed = false
   #cancelled = false
 
   /** @param state which nothing changes from now on (see Tree.pin) */
@@ -42,29 +44,33 @@ export class Snapshot {
     this.messages.push(first)
     this.characters = first.length
     if (pieces === undefined) this.complete = true
-    else void this.#make(pieces, deflate)
+    else this.#make(pieces, deflate).catch((error: unknown) => this.#fail(error, log))
   }
 
-  /** Nobody needs the rest of it. */
+  /** The master closes: nobody needs the rest of it. */
   cancel(): void {
     this.#cancelled = true
   }
 
   /** While one piece is deflated, on another thread, the next is encoded. */
-  async #make(pieces: Pieces, deflate: Deflate): Promise<void> {
+  async #make(pieces: Iterator<Piece, void, undefined>, deflate: Deflate): Promise<void> {
     let previous: Promise<Message> | undefined
     for (let next = pieces.next(); !this.#cancelled && next.done !== true;) {
-      const piece: Piece = next.value
-      const text = encode<Down>(envelope('part', piece))
+      const piece = next.value
+      next = pieces.next()
+      const text = encode<Down>(envelope('part', next.done === true ? { ...piece, last: true } : piece))
       this.characters += text.length
-      next = pieces.next(text.length)
-      // The last one says so: that is known only now.
-      const whole = next.done === true ? encode<Down>(envelope('part', { ...piece, last: true })) : text
       const waiting = previous
-      previous = squeezed(whole, deflate)
+      previous = squeezed(text, deflate)
       if (waiting !== undefined) this.#grow(await waiting)
     }
     if (previous !== undefined) this.#grow(await previous, !this.#cancelled)
+  }
+
+  #fail(error: unknown, log: Log): void {
+    log('error', 'The state cannot be encoded for those who join', { error })
+    this.failed = true
+    this.events.emit('grown')
   }
 
   #grow(message: Message, complete = false): void {

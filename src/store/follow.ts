@@ -131,28 +131,38 @@ function remove(container: Container, key: Key): void {
  * value that shares what is unchanged.
  */
 export function patched(state: unknown, patch: Patch, inPlace: boolean): unknown {
+  // Each container is copied once, however many operations write to it.
+  const copies = inPlace ? undefined : new Set<Container>()
   let root = state
   for (const operation of patch) {
     const tokens = parsePointer(operation.path) ?? []
-    root = tokens.length === 0 ? valueOf(operation) : within(root as Container, tokens, operation, inPlace)
+    root = tokens.length === 0 ? valueOf(operation) : within(root as Container, tokens, operation, copies)
   }
   return inPlace && root === state ? undefined : root
 }
 
+/** @param copies those that may be written to; undefined when all may */
 function within(
   container: Container,
   [key = '', ...rest]: readonly string[],
   operation: Operation,
-  inPlace: boolean,
+  copies: Set<Container> | undefined,
 ): Container {
-  const copy = inPlace ? container : ((Array.isArray(container) ? [...container] : { ...container }) as Container)
-  if (rest.length > 0) copy[key] = within(copy[key] as Container, rest, operation, inPlace)
-  else if (!Array.isArray(copy)) {
-    if (operation.op === 'remove') delete copy[key]
-    else copy[key] = valueOf(operation)
-  } else if (operation.op === 'replace') (copy as unknown[])[Number(key)] = valueOf(operation)
-  else if (operation.op === 'remove') (copy as unknown[]).splice(Number(key), 1)
-  else (copy as unknown[]).splice(key === '-' ? copy.length : Number(key), 0, valueOf(operation))
+  const own = writable(container, copies)
+  if (rest.length > 0) own[key] = within(own[key] as Container, rest, operation, copies)
+  else if (!Array.isArray(own)) {
+    if (operation.op === 'remove') delete own[key]
+    else own[key] = valueOf(operation)
+  } else if (operation.op === 'replace') (own as unknown[])[Number(key)] = valueOf(operation)
+  else if (operation.op === 'remove') (own as unknown[]).splice(Number(key), 1)
+  else (own as unknown[]).splice(key === '-' ? own.length : Number(key), 0, valueOf(operation))
+  return own
+}
+
+function writable(container: Container, copies: Set<Container> | undefined): Container {
+  if (copies === undefined || copies.has(container)) return container
+  const copy = (Array.isArray(container) ? [...container] : { ...container }) as Container
+  copies.add(copy)
   return copy
 }
 

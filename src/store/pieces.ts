@@ -3,26 +3,23 @@
  * end stands still and what is urgent passes between them.
  *
  * Promises: the pieces of a state, added in order to its skeleton, are that state, with its keys in their order; what
- * does not fit is refused, and what was added before stays. A division looks at each value once or twice, and a step of it costs about as
- * much as its piece. It never copies a value, so the state must stay as it is until the last piece (see Tree.pin).
+ * does not fit is refused, and what was added before stays. A division looks at each value twice, and a step of it costs
+ * about as much as its piece. It never copies a value, so the state must stay as it is until the last piece (see Tree.pin).
  */
 import { NamedMasterError } from '../errors.js'
 import { escapeToken, MAX_DEPTH, type JsonValue } from '../protocol/json.js'
-import type { DownPayload } from '../protocol/replication.js'
+import { MAX_POINTER_CHARACTERS, type DownPayload } from '../protocol/replication.js'
 import { isArray, isContainer, nestsWithin, type Container } from './ledger.js'
 import { parseIndex, parsePointer } from './patch.js'
 
 /** More of the container at `path`: elements to append, or members to set. */
 export type Piece = Omit<DownPayload<'part'>, 'last'>
 
-/** The generator is told after each piece how many characters of JSON it had. */
-export type Pieces = Generator<Piece, void, number>
-
 export interface Division {
   /** All of a small state; of a large one its root, empty. */
   readonly skeleton: JsonValue
   /** Undefined when the skeleton is the state. */
-  readonly pieces: Pieces | undefined
+  readonly pieces: Generator<Piece, void, undefined> | undefined
 }
 
 /**
@@ -31,54 +28,15 @@ export interface Division {
  */
 const PIECE_CHARACTERS = 64 * 1024
 
-/**
- * Children up to which each one is weighed, and taken apart itself when it is large. Those of a wider container are taken
- * as they are, as many at a time as the last ones weighed: to weigh them too would cost as much as to encode them.
- */
-const NARROW_CHILDREN = 256
-
-/** Children in the first piece of a wide container. */
-const FIRST_CHILDREN = 16
-
-/** @param characters of a piece, about; a single child of a wide container may have more */
+/** @param characters of a piece, about; a single value that is no container may have more */
 export function divide(state: JsonValue, characters = PIECE_CHARACTERS): Division {
   if (!isContainer(state) || weigh(state, characters) <= characters) return { skeleton: state, pieces: undefined }
   return { skeleton: shellOf(state), pieces: piecesOf(state, '', characters) }
 }
 
-function piecesOf(container: Container, path: string, characters: number): Pieces {
+function* piecesOf(container: Container, path: string, characters: number): Generator<Piece, void, undefined> {
   const keys = isArray(container) ? undefined : Object.keys(container)
   const count = keys?.length ?? (container as readonly JsonValue[]).length
-  return count > NARROW_CHILDREN
-    ? wide(container, keys, count, path, characters)
-    : narrow(container, keys, count, path, characters)
-}
-
-function* wide(
-  container: Container,
-  keys: readonly string[] | undefined,
-  count: number,
-  path: string,
-  characters: number,
-): Pieces {
-  let children = FIRST_CHILDREN
-  for (let from = 0; from < count;) {
-    const to = Math.min(count, from + children)
-    const length = yield isArray(container)
-      ? { path, elements: container.slice(from, to) }
-      : { path, members: Object.fromEntries((keys ?? []).slice(from, to).map((key) => [key, childAt(container, key)])) }
-    children = Math.max(1, Math.min(children * 4, Math.round(((to - from) * characters) / length)))
-    from = to
-  }
-}
-
-function* narrow(
-  container: Container,
-  keys: readonly string[] | undefined,
-  count: number,
-  path: string,
-  characters: number,
-): Pieces {
   for (let at = 0; at < count;) {
     const entries: [key: string | number, child: JsonValue][] = []
     const apart: [path: string, child: Container][] = []
@@ -86,9 +44,11 @@ function* narrow(
       const key = keys?.[at] ?? at
       const child = childAt(container, key)
       const own = weigh(child, characters)
-      if (isContainer(child) && own > characters) {
-        entries.push([key, shellOf(child)])
-        apart.push([`${path}/${escapeToken(String(key))}`, child])
+      const below = own > characters && isContainer(child) ? `${path}/${escapeToken(String(key))}` : undefined
+      // What lies too deep for a path travels with what is above it.
+      if (below !== undefined && below.length <= MAX_POINTER_CHARACTERS) {
+        entries.push([key, shellOf(child as Container)])
+        apart.push([below, child as Container])
       } else {
         entries.push([key, child])
         weight += own

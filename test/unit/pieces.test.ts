@@ -29,8 +29,7 @@ const anyState = fc.oneof(
 function piecesOf(state: JsonValue, characters?: number): { skeleton: JsonValue; pieces: Piece[] } {
   const { skeleton, pieces } = divide(state, characters)
   const all: Piece[] = []
-  for (let next = pieces?.next(); next?.done === false; next = pieces?.next(JSON.stringify(next.value).length))
-    all.push(JSON.parse(JSON.stringify(next.value)) as Piece)
+  for (const piece of pieces ?? []) all.push(JSON.parse(JSON.stringify(piece)) as Piece)
   return { skeleton: JSON.parse(JSON.stringify(skeleton)) as JsonValue, pieces: all }
 }
 
@@ -79,12 +78,29 @@ describe('a state in pieces', () => {
     expect(JSON.stringify(joined(state))).to.equal(JSON.stringify(state))
   })
 
+  it('has no larger pieces where what follows many small values is large', () => {
+    const text = 'x'.repeat(20_000)
+    const state = [...Array.from({ length: 60_000 }, (_, n) => n % 10), ...Array.from({ length: 300 }, () => text)]
+    const sizes = piecesOf(state).pieces.map((piece) => JSON.stringify(piece).length)
+    expect(Math.max(...sizes)).to.be.lessThan(2 * 64 * 1024)
+  })
+
+  it('keeps together what is too deep for a path', () => {
+    const key = 'k'.repeat(5000)
+    const state: JsonValue = {
+      [key]: { [key]: Array.from({ length: 2000 }, (_, n) => `item ${n} ${'x'.repeat(100)}`) },
+    }
+    const { pieces } = piecesOf(state)
+    expect(Math.max(...pieces.map(({ path }) => path.length))).to.be.lessThan(8193)
+    expect(joined(state)).to.deep.equal(state)
+  })
+
   it('is divided by taking each step when it is asked for', () => {
     const state = Array.from({ length: 100_000 }, (_, n) => `item ${n}`)
     const { pieces } = divide(state)
     const first = pieces?.next().value as Piece
     state.length = first.elements?.length ?? 0
-    expect(pieces?.next(1000).done).to.equal(false)
+    expect(pieces?.next().done).to.equal(false)
   })
 
   it('takes no piece that fits nowhere', () => {

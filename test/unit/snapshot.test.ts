@@ -7,8 +7,10 @@ import type { NamedMasterError } from '#src/errors.js'
 import { encode, type Deflated, type Link } from '#src/link/link.js'
 import { linkPair, type MemoryOptions } from '#src/link/memory.js'
 import { Methods } from '#src/master/methods.js'
+import { Snapshot } from '#src/master/snapshot.js'
 import { Sessions } from '#src/master/sessions.js'
 import { envelope } from '#src/protocol/envelope.js'
+import type { JsonValue } from '#src/protocol/json.js'
 import { parseDown, parseUp, type Down, type DownPayload, type Up } from '#src/protocol/replication.js'
 import { Session } from '#src/slave/session.js'
 import { Handlers } from '#src/store/handlers.js'
@@ -136,6 +138,47 @@ describe('a large state', () => {
     expect(other.state()).to.deep.equal(store.getState())
     expect(await why).to.be.instanceOf(Error)
     await end()
+  })
+
+  it('that is made anew in the middle comes to those who wait for the old one too', async () => {
+    const store = createStore(largeState(2 * MEBIBYTE))
+    const { join, end } = masterSide(store)
+    const first = join()
+    await firstPart(first.left)
+    // More than the log keeps.
+    const text = 'x'.repeat(3 * MEBIBYTE)
+    for (let n = 0; n < 4; n++)
+      store.mutate((state) => void ((state.items as { id: number; text: string }[])[n] = { id: -1, text }))
+    const next = join()
+    await Promise.all([first.joined, next.joined])
+    for (const { session, state } of [first, next]) {
+      while (session.replica.version < 4) await turn()
+      expect(state()).to.deep.equal(store.getState())
+    }
+    await end()
+  })
+
+  it('that cannot be encoded ends the links of those who wait for it, and no process', async () => {
+    const log: string[] = []
+    const items: unknown[] = Array.from({ length: 3000 }, (_, n) => `${n} ${'x'.repeat(100)}`)
+    Object.defineProperty(items, 2999, {
+      enumerable: true,
+      get() {
+        throw new Error('It cannot be read')
+      },
+    })
+    const snapshot = new Snapshot(
+      1,
+      items as JsonValue,
+      deflate,
+      (level, sentence) => void log.push(`${level} ${sentence}`),
+    )
+    await new Promise<void>((resolve) => {
+      snapshot.events.on('grown', () => {
+        if (snapshot.failed) resolve()
+      })
+    })
+    expect([snapshot.complete, log.length]).to.deep.equal([false, 1])
   })
 
   it('is no obstacle to a master that ends in the middle', async () => {

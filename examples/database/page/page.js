@@ -71,7 +71,9 @@ async function refresh() {
 
 // ---- what others do, and this page
 
-slave.on('db.changed', (_state, /** @type {{ changes: Change[] }} */ { changes }) => {
+slave.on('db.changed', (_state, /** @type {{ changes: Change[] }} */ { changes }, { phase, origin }) => {
+  // Only the master says so: any slave may send a volatile event of this name.
+  if (phase === 'volatile' || origin !== undefined) return
   list.changed(changes.map(({ id }) => id))
   for (const change of changes) editor.changed(change)
   void refresh()
