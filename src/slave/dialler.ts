@@ -68,12 +68,13 @@ export class Dialler {
     try {
       const { introduction, answer } = await this.#names.request('connect', { name, offer }, { signal })
       this.#spare = undefined
-      return await this.#open(connection, signals, introduction, answer, signal)
+      const channel = await this.#open(connection, signals, introduction, answer, signal)
+      signals.linger()
+      return channel
     } catch (error) {
+      signals.stop()
       if (this.#spare !== connection) void connection.close()
       throw error
-    } finally {
-      signals.stop()
     }
   }
 
@@ -193,6 +194,16 @@ class Signals {
     for (const signal of this.#early.splice(0)) {
       if (signal.introduction === introduction) this.#take(signal.candidate)
     }
+  }
+
+  /** Until the connection or the introduction ends: late candidates bring a better path, or the name of the one in use. */
+  linger(): void {
+    this.#offs.push(
+      this.#connection.events.once('closed', () => this.stop()),
+      this.#names.events.on('ended', (ended) => {
+        if (ended === this.#introduction) this.stop()
+      }),
+    )
   }
 
   stop(): void {
