@@ -3,7 +3,8 @@
  * trickled as in RFC 8838). Only the slave offers. The channel is negotiated (`negotiated: true, id: 0`), ordered and
  * reliable, so that it opens with the connection and there is no other.
  *
- * Promises: remote candidates may come at any time; nothing is left behind after `close`. Sets no deadline: an ICE that fails says so late or never, so the caller has a timer of its own.
+ * Promises: remote candidates may come at any time; nothing is left behind after `close`. Sets no deadline: an ICE that
+ * fails says so late or never, so the caller has a timer of its own.
  */
 import { NamedMasterError } from '../errors.js'
 import { Events } from '../events.js'

@@ -32,7 +32,7 @@ const LEAST_VOLATILE_CHARACTERS = 1024
 
 /**
  * Characters of commits that a slave may be behind without being sent the state instead, however small that is: with
- * commits it hears every event, and so many are sent in a hundredth of a second.
+ * commits it hears every event. As many as a link takes before it has no more room.
  */
 const LEAST_BACKLOG_CHARACTERS = 1024 * 1024
 

@@ -92,6 +92,18 @@ describe('STUN by hand', () => {
     }
   })
 
+  it('takes no address of another length than its family has, or than it says', async () => {
+    const wrong = [
+      [0, 0x20, 0, 8, 0, 2, 0, 0, 1, 2, 3, 4],
+      [0, 0x20, 0, 20, 0, 1, 0, 0, ...new Array<number>(16).fill(7)],
+      [0, 0x20, 0xff, 0xff, 0, 1, 0, 0, 1, 2, 3, 4],
+    ]
+    for (const attribute of wrong) {
+      const port = await serve((request) => [packet(0x0101, request, attribute)])
+      expect(await refusal(ask(port))).to.be.a('string')
+    }
+  })
+
   it('takes no answer that is not to its request', async () => {
     const port = await serve((request) => {
       const other = Buffer.from(request)

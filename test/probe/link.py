@@ -7,6 +7,7 @@ document allows. The master's come as signals.
 import asyncio
 import re
 from collections import deque
+from contextlib import suppress
 from time import monotonic
 
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
@@ -94,7 +95,6 @@ class Link:
         self._turn = ORDERED
         self._early = []
         self._heard = monotonic()
-        self._awaits_pong = False
         self.receive = self._early.append
         self.lowest_call = None
         self.max_frame_bytes = DEFAULT_FRAME_BYTES
@@ -128,9 +128,12 @@ class Link:
     async def close(self, code, sentence):
         """Says goodbye, gives it a moment to leave, and closes."""
         self._say_goodbye(code, sentence)
-        deadline = monotonic() + GOODBYE_SECONDS
-        while self._channel.readyState == "open" and self._channel.bufferedAmount > 0 and monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        if self._channel.readyState == "open" and self._channel.bufferedAmount > 0:
+            left = asyncio.Event()
+            self._channel.bufferedAmountLowThreshold = 0
+            self._channel.on("bufferedamountlow", left.set)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(left.wait(), GOODBYE_SECONDS)
         await self.cut()
 
     async def cut(self):
@@ -185,8 +188,6 @@ class Link:
         if message["command"] == "ping":
             pong = {} if self.lowest_call is None else {"lowestCall": self.lowest_call}
             self.send("pong", pong, message["uuid"])
-        elif message["command"] == "pong":
-            self._awaits_pong = False
         elif message["command"] == "goodbye":
             self._end(**message["payload"])
 
@@ -194,7 +195,5 @@ class Link:
         while not self.ended.done():
             if monotonic() - self._heard > SILENCE_SECONDS:
                 return self.fail(Malformed("nobody was heard", code="silent"))
-            if not self._awaits_pong:
-                self._awaits_pong = True
-                self.send("ping", {})
+            self.send("ping", {})
             await asyncio.wait([self.ended], timeout=PING_SECONDS)

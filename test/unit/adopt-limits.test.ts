@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import { NamedMasterError } from '#src/errors.js'
 import type { Patch } from '#src/protocol/replication.js'
 import { adopt, type ForeignStore } from '#src/store/adopt.js'
+import { patched } from '#src/store/follow.js'
 import type { StoreChange } from '#src/store/store.js'
 import { initialState, InPlaceStore, LateStore, SomeStore, TellingStore, type State } from '../suites/foreign-stores.js'
 
@@ -321,5 +322,21 @@ describe('adopt: what a foreign store may do', () => {
     release()
     deaf.mutate((state) => ({ ...state, n: 1 }))
     expect([changes, core.version]).deep.equal([[], 0])
+  })
+})
+
+describe('a patch for a foreign state', () => {
+  it('copies what it writes to once, however often it does, and leaves the state as it was', () => {
+    let copies = 0
+    const wide = new Proxy<Record<string, number>>(
+      { kept: 1 },
+      {
+        ownKeys: (target) => (copies++, Reflect.ownKeys(target)),
+      },
+    )
+    const patch = Array.from({ length: 300 }, (_, n) => ({ op: 'add' as const, path: `/wide/k${n}`, value: n }))
+    const after = patched({ wide }, patch, false) as { wide: Record<string, number> }
+    expect([copies, Object.keys(after.wide).length, after.wide.k299]).deep.equal([1, 301, 299])
+    expect(Object.keys(wide)).deep.equal(['kept'])
   })
 })

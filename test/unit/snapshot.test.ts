@@ -181,6 +181,19 @@ describe('a large state', () => {
     expect([snapshot.complete, log.length]).to.deep.equal([false, 1])
   })
 
+  it('is not sent instead of commits to a slave that is a little behind: it hears every event', async () => {
+    const store = createStore<State>({ n: 0, items: [] })
+    const { join, end } = masterSide(store)
+    const slave = join({ rate: 4 * MEBIBYTE })
+    await slave.joined
+    // More than a link has room for, and far more than the state.
+    for (let n = 0; n < 24; n++) store.emit('news', 'x'.repeat(60_000))
+    while (slave.session.replica.version < 24) await turn()
+    const count = (command: string) => slave.heard.filter((message) => message.command === command).length
+    expect([count('welcome'), count('commit')]).to.deep.equal([1, 24])
+    await end()
+  })
+
   it('is no obstacle to a master that ends in the middle', async () => {
     const store = createStore(largeState(2 * MEBIBYTE))
     const { join, end } = masterSide(store)

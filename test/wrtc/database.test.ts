@@ -99,7 +99,8 @@ describe('examples/database', function () {
     expect(await others.list({ fields: ['name'], limit: 1 })).to.deep.equal([
       { id: 'bolt', revision: 1, name: 'Bolt M2' },
     ])
-    for (const query of [{ filters: { name: ['constructor', 1] } }, { limit: -1 }, { start: 0.5 }]) {
+    const endless = { fields: new Array(2000).fill('name') }
+    for (const query of [{ filters: { name: ['constructor', 1] } }, { limit: -1 }, { start: 0.5 }, endless]) {
       expect((await failure(others.list(query))).code).to.equal('method-failed')
     }
   })

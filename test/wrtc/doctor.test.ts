@@ -184,6 +184,27 @@ describe('named-master doctor', function () {
       )
     })
 
+    it('reads no more of a body than it needs, where that has no end', async () => {
+      let sent = 0
+      let closed = (): void => undefined
+      const over = new Promise<void>((resolve) => (closed = resolve))
+      const address = await serveHttp((_request, response) => {
+        const chunk = 'x'.repeat(65_536)
+        const more = (): void => {
+          while (!response.destroyed && response.write(chunk)) sent += chunk.length
+        }
+        response.on('drain', more).on('close', closed)
+        more()
+      })
+      const { code, lines } = await doctor('--name-server', `http://${address}`)
+      await over
+      expect([code, lines[0]?.sentence]).to.deep.equal([
+        1,
+        `Something answers at http://${address}/, but it is no name server (its /healthz answers HTTP 200): check the address and the port`,
+      ])
+      expect(sent).to.be.lessThan(64 * 1024 * 1024)
+    })
+
     it('says that what answers speaks no HTTP, and that nothing answers', async () => {
       const talker = await listen(createTcpServer((socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n')))
       const mute = await listen(createTcpServer((socket) => void socket.resume().on('error', () => undefined)))

@@ -20,7 +20,7 @@ const PASSWORD = { username: 'ada', credential: 'a password' }
 const SECRET = { secret: 'that only the two servers know' }
 
 describe('relay', function () {
-  // Less than the 20 s of a slave: where it may use relays only and gathers none, it knows at once.
+  // Less than the 20 s of a slave: where it may use relays only and gathers none, it gives up after two.
   this.timeout(15_000)
   let setting: Setting
   beforeEach(() => (setting = new Setting()))
@@ -75,6 +75,44 @@ describe('relay', function () {
     const [masterPeer] = atMaster.peers
     if (masterPeer === undefined) throw new Error('The master has made no connection')
     expect((await selectedPair(masterPeer)).local).to.equal('relay')
+  })
+
+  it('is known by a candidate that comes when the link is open', async () => {
+    await setting.open({ turn: false })
+    const answering = Connection.answering(await loadRtc())
+    const names = new NameClient(setting.url, { log: setting.journal.log })
+    setting.onClose(async () => {
+      names.close()
+      await answering.close()
+    })
+    let introduced = ''
+    answering.events.on('candidate', (candidate) => {
+      names.request('signal', { introduction: introduced, candidate }).catch(() => undefined)
+    })
+    names.onIntroduction = async ({ introduction, offer }) => {
+      introduced = introduction
+      return { answer: await answering.answer(offer) }
+    }
+    names.events.on('signal', ({ candidate }) => answering.addCandidate(candidate))
+    await names.connect()
+    await names.request('startServer', { name: 'garage', attempt: newSecret() })
+    const { rtc, peers } = await recordingRtc()
+    const opened = new Promise<void>((resolve) => void answering.events.once('open', () => resolve()))
+    void setting.slave({ rtc }).connect('garage')
+    await opened
+    const [peer] = peers
+    if (peer === undefined) throw new Error('The slave has made no connection')
+    const late = 'candidate:1 1 udp 41885695 203.0.113.9 50000 typ relay raddr 0.0.0.0 rport 0'
+    const taken = new Promise<void>((resolve) => {
+      const add = peer.addIceCandidate.bind(peer)
+      peer.addIceCandidate = async (candidate?: RTCIceCandidateInit | null) => {
+        if (candidate?.candidate === late) resolve()
+        return add(candidate)
+      }
+    })
+    const candidate = { candidate: late, sdpMid: '0', sdpMLineIndex: 0 }
+    await names.request('signal', { introduction: introduced, candidate })
+    await taken
   })
 
   /** A master that answers, with these candidates and no signals, and hears none. `knocked`: it has an offer. */

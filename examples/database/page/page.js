@@ -81,7 +81,7 @@ slave.on('db.changed', (_state, /** @type {{ changes: Change[] }} */ { changes }
 slave.events.on('status', (status) => {
   if (status === 'connected') void refresh()
 })
-// Events in between were not told: the master was started anew, or had more to tell than its state is long.
+// Events in between were not told: the master was started anew, or this page was far behind.
 slave.events.on('reset', () => void refresh())
 
 // ---- what is asked for
