@@ -100,13 +100,13 @@ describe('relay', function () {
     const opened = new Promise<void>((resolve) => void answering.events.once('open', () => resolve()))
     void setting.slave({ rtc }).connect('garage')
     await opened
-    const [peer] = peers
+    const [peer] = peers as unknown as { addIceCandidate(candidate: RTCIceCandidateInit): Promise<void> }[]
     if (peer === undefined) throw new Error('The slave has made no connection')
     const late = 'candidate:1 1 udp 41885695 203.0.113.9 50000 typ relay raddr 0.0.0.0 rport 0'
     const taken = new Promise<void>((resolve) => {
       const add = peer.addIceCandidate.bind(peer)
-      peer.addIceCandidate = async (candidate?: RTCIceCandidateInit | null) => {
-        if (candidate?.candidate === late) resolve()
+      peer.addIceCandidate = (candidate) => {
+        if (candidate.candidate === late) resolve()
         return add(candidate)
       }
     })
