@@ -18,21 +18,25 @@ export default class SpecWithCounts extends Mocha.reporters.Spec {
       const { passes, failures } = runner.stats
       process.send?.({ passed: passes, failed: failures })
       // From here on nobody but Node sees what is thrown, and mocha would overwrite Node's exit code.
-      process.on('uncaughtExceptionMonitor', failAtExit)
+      process.on('uncaughtExceptionMonitor', (error) => fail(`the tests passed, and then this was thrown: ${error}`))
       setTimeout(reportLeak, LEAK_SECONDS * 1000).unref()
     })
   }
 }
 
+/** What is open keeps an application alive too. */
 function reportLeak() {
   const counts = new Map()
   for (const kind of process.getActiveResourcesInfo()) counts.set(kind, (counts.get(kind) ?? 0) + 1)
   const list = [...counts].map(([kind, count]) => (count === 1 ? kind : `${kind} x${count}`)).join(', ')
-  console.error(`\nThe tests are over for ${LEAK_SECONDS} s, and the process does not end. Still open: ${list}.`)
-  console.error('Close what the tests opened (a leaked handle would keep an application alive too).')
-  failAtExit()
+  fail(
+    `the tests were over for ${LEAK_SECONDS} s, and the process did not end; still open: ${list || 'what has no name'}`,
+  )
   process.exit()
 }
 
-/** Mocha sets the exit code from its count while the process exits; this listener comes after it. */
-const failAtExit = () => process.on('exit', () => (process.exitCode = 1))
+/** The sentence goes to scripts/test.mjs. Mocha sets the exit code while the process exits: this listener comes after it. */
+function fail(fault) {
+  process.send?.({ fault })
+  process.on('exit', () => (process.exitCode = 1))
+}

@@ -73,29 +73,28 @@ async function runMocha(files, options) {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
-  let counts
-  child.on('message', (message) => (counts = message))
+  const told = {}
+  child.on('message', (message) => Object.assign(told, message))
   const timer = setTimeout(() => {
     console.error(`The process takes longer than ${PROCESS_MINUTES} minutes and is ended.`)
     child.kill('SIGKILL')
   }, PROCESS_MINUTES * 60_000)
   const { code, signal } = await ended(child)
   clearTimeout(timer)
-  return judge(counts, code, signal)
+  return judge(told, code, signal)
 }
 
 /** A death by signal, a leak, an early exit: each is a failure beside those that mocha counted. */
-function judge(counts, code, signal) {
-  const { passed, failed } = counts ?? { passed: 0, failed: 0 }
+function judge({ passed, failed = 0, fault: said }, code, signal) {
   const fault =
     signal !== null
       ? `the process died by ${signal}`
-      : counts === undefined
+      : passed === undefined
         ? `the process ended with ${code} before its tests were over`
         : code !== 0 && failed === 0
-          ? `the tests passed, and then the process ended with ${code}`
+          ? (said ?? `the tests passed, and then the process ended with ${code}`)
           : undefined
-  return { passed, failed: fault === undefined ? failed : failed + 1, fault }
+  return { passed: passed ?? 0, failed: fault === undefined ? failed : failed + 1, fault }
 }
 
 const sourceOf = (compiled) => `test/${relative(join(root, 'build'), compiled).replace(/\.js$/, '.ts')}`

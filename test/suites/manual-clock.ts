@@ -1,37 +1,53 @@
 import type { Clock } from '#src/clock.js'
 
+interface Timer {
+  readonly id: number
+  readonly due: number
+  readonly callback: () => void
+}
+
+/** More than this many callbacks in one `advance` are a circle that no time ends. */
+const MAX_CALLBACKS = 1_000_000
+
 /** A clock that stands still until it is told. */
 export class ManualClock implements Clock {
   #now = 0
   #last = 0
-  readonly #timers = new Map<number, { readonly due: number; readonly callback: () => void }>()
+  readonly #pending = new Set<number>()
+  /** By when they are due, and among equals by age; those that were cleared are still here, until it is their turn. */
+  readonly #queue: Timer[] = []
 
   now(): number {
     return this.#now
   }
 
   setTimeout(callback: () => void, ms: number): number {
-    this.#timers.set(++this.#last, { due: this.#now + ms, callback })
-    return this.#last
+    const id = ++this.#last
+    const due = this.#now + ms
+    this.#pending.add(id)
+    this.#queue.splice(this.#firstAfter(due), 0, { id, due, callback })
+    return id
   }
 
   clearTimeout(timer: unknown): void {
-    this.#timers.delete(timer as number)
+    this.#pending.delete(timer as number)
   }
 
   get timers(): number {
-    return this.#timers.size
+    return this.#pending.size
   }
 
   /** Lets the time pass, timer by timer, and what each of them causes. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms
-    for (await settled(); ; await settled()) {
-      const [id, timer] = [...this.#timers].sort(([, a], [, b]) => a.due - b.due)[0] ?? []
-      if (id === undefined || timer === undefined || timer.due > end) break
-      this.#now = Math.max(this.#now, timer.due)
-      this.#timers.delete(id)
-      timer.callback()
+    await settled()
+    for (let callbacks = 0; (this.#queue[0]?.due ?? Infinity) <= end;) {
+      const { id, due, callback } = this.#queue.shift()!
+      if (!this.#pending.delete(id)) continue
+      if (++callbacks > MAX_CALLBACKS) throw new Error(`${MAX_CALLBACKS} timers ran within ${ms} ms, and more are due`)
+      this.#now = Math.max(this.#now, due)
+      callback()
+      await settled()
     }
     this.#now = end
   }
@@ -40,6 +56,17 @@ export class ManualClock implements Clock {
   async sleep(ms: number): Promise<void> {
     this.#now += ms
     await this.advance(0)
+  }
+
+  #firstAfter(due: number): number {
+    let low = 0
+    let high = this.#queue.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.#queue[middle]!.due <= due) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 }
 
