@@ -247,7 +247,7 @@ describe('examples/database', function () {
     await db.put(part('pads', { amount: 4 }))
     const watcher = parts('watch')
     await watcher.prints(/watching/)
-    const back = hears(one.events, 'reset')
+    const back = new Promise<void>((resolve) => void one.on('db.opened', () => resolve()))
     expect(await master.end()).to.equal(0)
     expect((await startMaster())[1]).to.equal('1')
     await back
