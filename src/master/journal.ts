@@ -183,6 +183,9 @@ export class StoredJournal implements Journal {
     this.#closed = true
     for (const waiting of this.#waiting.splice(0)) waiting()
     await this.#snapshotting
+    // A log that lost its end to damage looks like one that a power cut made shorter, but for this.
+    const write: Write = { table: TABLES.meta, key: 'closed', value: this.#written }
+    if (this.#moment !== undefined) await this.#storage.batch([write], { sync: true }).catch(() => undefined)
     await this.#storage.close()
   }
 
