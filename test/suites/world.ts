@@ -12,7 +12,7 @@ import { Methods } from '#src/master/methods.js'
 import { Sessions } from '#src/master/sessions.js'
 import { parseDown, parseUp, type Commit, type Down, type Up } from '#src/protocol/replication.js'
 import { coreOf, createStore, type StoreCore } from '#src/store/store.js'
-import { ManualClock } from './manual-clock.js'
+import { ManualClock } from 'named-master/testing'
 import {
   counted,
   deeds,
