@@ -5,7 +5,8 @@ export type EventMap<Map> = { readonly [E in keyof Map]: readonly unknown[] }
 type Listener<Args extends readonly unknown[]> = (...args: Args) => void
 
 export class Events<Map extends EventMap<Map>> {
-  readonly #listeners = new globalThis.Map<keyof Map, Set<Listener<never>>>()
+  /** Not by `keyof Map`: whoever tells more events may stand where fewer are asked for. */
+  readonly #listeners = new globalThis.Map<PropertyKey, Set<Listener<never>>>()
   readonly #report: (error: unknown) => void
 
   /** @param report gets what a listener threw; by default the console */

@@ -55,6 +55,7 @@ export class Session {
   readonly events: Events<SessionEvents>
   readonly replica: Replica
   readonly calls: Calls
+  readonly handlers: Handlers
   readonly #options: SessionOptions
   readonly #clock: Clock
   readonly #log: Log
@@ -67,11 +68,13 @@ export class Session {
   #assembling: { readonly snapshot: SnapshotMessage; readonly assembly: Assembly } | undefined
   #flushing = false
   #unreported: Refusal[] = []
+  #resting = true
 
   constructor(options: SessionOptions) {
     this.#options = options
     this.#clock = options.clock
     this.#log = options.log
+    this.handlers = options.handlers
     const report = (error: unknown): void => this.#log('error', 'A handler or listener of the slave threw', { error })
     this.events = new Events<SessionEvents>(report)
     this.replica = new Replica({ handlers: options.handlers, report })
@@ -95,8 +98,19 @@ export class Session {
     return this.#link
   }
 
+  /** Whether nobody looks for a link: what waits for the master waits for the program. */
+  get resting(): boolean {
+    return this.#resting
+  }
+
+  /** Somebody looks for a link. */
+  wake(): void {
+    this.#resting = false
+  }
+
   /** Goes on over this link: says hello. Resolves when the master's state is here; rejects with why the link closed. */
   attach(link: MasterLink): Promise<void> {
+    this.wake()
     this.#link = link
     this.#inbox = []
     this.#assembling = undefined
@@ -176,6 +190,7 @@ export class Session {
 
   /** No link will come until the program connects again: nobody waits for that. Changes stay, to be sent then. */
   rest(): void {
+    this.#resting = true
     this.calls.abandon(new NamedMasterError('closed', 'The slave disconnected before this call was answered'))
     this.events.emit('rests')
   }

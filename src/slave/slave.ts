@@ -1,26 +1,22 @@
 /**
- * Slave: another's store as if it were one's own, in a browser or in Node.
+ * Slave: the store behind a name, in a browser or in Node.
  *
  * The life of a slave: disconnected -> connecting -> connected (-> reconnecting -> connected)* -> disconnected. Once it
  * has been connected, only `disconnect()` and a final refusal end it: it comes back by itself, and what was changed
  * meanwhile is sent then.
  */
-import { v7 } from 'uuid'
 import type { RtcEngine } from '#rtc'
 import { systemClock, type Clock } from '../clock.js'
-import { NamedMasterError, type ErrorCode } from '../errors.js'
-import { Events } from '../events.js'
+import { NamedMasterError } from '../errors.js'
+import type { Events } from '../events.js'
 import { checkPolicy } from '../link/native.js'
 import { consoleLog, type Log } from '../log.js'
 import { NAME_RULE, normalizeName } from '../protocol/naming.js'
-import type { Patch } from '../protocol/replication.js'
 import { parseUrl } from '../signal/name-client.js'
-import { checkEventName, Handlers, madeEvent, takePayload, type AnyHandler } from '../store/handlers.js'
-import type { Handler, Microstore, Mutator, StoreListener } from '../store/microstore.js'
-import { Notifier } from '../store/store.js'
-import type { CallOptions } from './calls.js'
+import { Handlers } from '../store/handlers.js'
 import { isAbsence, Pursuit } from './pursuit.js'
-import { Session, unsettled } from './session.js'
+import { RemoteStore, type RemoteStoreEvents } from './remote-store.js'
+import { Session } from './session.js'
 
 /** How long `disconnect` lets changes on their way be answered, in milliseconds. */
 const FAREWELL_MS = 2000
@@ -48,56 +44,37 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal
 }
 
-export interface SlaveEvents {
+export interface SlaveEvents extends RemoteStoreEvents {
   status: [status: SlaveStatus]
-  /** A change of ours will not be: it is undone here. */
-  refused: [
-    refusal: {
-      readonly code: ErrorCode
-      readonly message: string
-      readonly seq: number
-      /** The event that was emitted, or */
-      readonly event: string | undefined
-      /** the patch of the mutate. */
-      readonly patch: Patch | undefined
-    },
-  ]
-  /** Back, and what was missed has been applied. */
-  resumed: []
-  /** Back, with another state: events in between are not told. `lost`: changes of ours that had been acknowledged. */
-  reset: [{ readonly lost: readonly number[] }]
 }
 
-export class Slave<S = unknown> implements Microstore<S> {
-  readonly events: Events<SlaveEvents>
+export class Slave<S = unknown> extends RemoteStore<S> {
+  declare readonly events: Events<SlaveEvents>
   readonly #url: string
   readonly #options: SlaveOptions<S>
   readonly #policy: RTCIceTransportPolicy
   readonly #clock: Clock
   readonly #log: Log
-  readonly #handlers: Handlers
-  readonly #notifier: Notifier
   #status: SlaveStatus = 'disconnected'
   #lastError: NamedMasterError | undefined
   #path: 'direct' | 'relay' | undefined
   #pursuit: Pursuit | undefined
   /** The name whose state and unanswered changes the session has. */
   #name: string | undefined
-  #session: Session
 
   /** No I/O happens before `connect`. @throws TypeError when an option is wrong, the name server's address included */
   constructor(url: string, options: SlaveOptions<S> = {}) {
     parseUrl(url)
+    const policy = checkPolicy(options.iceTransportPolicy)
+    const { clock = systemClock, log = consoleLog } = options
+    const handlers = new Handlers((sentence) => log('warn', sentence))
+    super(newSession(handlers, clock, log, options.token), { ...options, log })
     this.#url = url
-    this.#policy = checkPolicy(options.iceTransportPolicy)
+    this.#policy = policy
     this.#options = options
-    this.#clock = options.clock ?? systemClock
-    this.#log = options.log ?? consoleLog
-    const report = (error: unknown): void => this.#log('error', 'A listener of the slave threw', { error })
-    this.events = new Events<SlaveEvents>(report)
-    this.#handlers = new Handlers((sentence) => this.#log('warn', sentence))
-    this.#notifier = new Notifier(report)
-    this.#session = this.#newSession()
+    this.#clock = clock
+    this.#log = log
+    this.#watch()
   }
 
   get status(): SlaveStatus {
@@ -119,12 +96,7 @@ export class Slave<S = unknown> implements Microstore<S> {
 
   /** Milliseconds of the last heartbeat; undefined while unconnected and before the first one. */
   get roundTrip(): number | undefined {
-    return this.#session.link?.roundTrip
-  }
-
-  /** Our public client number, as others see it in `info.origin`; undefined before the first connection. */
-  get client(): number | undefined {
-    return this.#session.replica.client
+    return this.session.link?.roundTrip
   }
 
   /**
@@ -158,130 +130,34 @@ export class Slave<S = unknown> implements Microstore<S> {
     await this.disconnect()
   }
 
-  on<P = unknown>(event: string | RegExp, handler: Handler<S, P>): () => void {
-    return this.#handlers.on(event, handler as AnyHandler)
+  protected override caughtUp(): void {
+    this.#lastError = undefined
+    this.#setStatus('connected')
   }
 
-  /**
-   * Emits an event: its handlers here predict what it does, the master decides.
-   * @throws NamedMasterError `not-connected` before the first state, `outbox-full`, `invalid-json`
-   */
-  emit(event: string, payload?: unknown): void {
-    const name = checkEventName(event)
-    const taken = takePayload(payload)
-    if (this.#handlers.emittedInside(name, taken)) return
-    this.#session.replica.emit(madeEvent(name, taken))
-    this.#session.flushSoon()
-  }
-
-  /** What is shown: the master's state with our own changes on top. */
-  getState(): S
-  getState<T>(selector: (state: S) => T): T
-  getState<T>(selector?: (state: S) => T): S | T {
-    const { ready, value } = this.#session.replica
-    const state = (ready ? value : this.#options.initialState) as S
-    return selector === undefined ? state : selector(state)
-  }
-
-  /**
-   * Changes what is shown at once; it is run again when what it writes was changed meanwhile.
-   * @throws what the mutator throws, and as `emit`
-   */
-  mutate(mutator: Mutator<S>): S {
-    if (typeof mutator !== 'function') throw new TypeError('mutate(mutator): the mutator must be a function')
-    this.#session.replica.mutate((state) => mutator(state as S), v7(), Date.now())
-    this.#session.flushSoon()
-    return this.getState()
-  }
-
-  subscribe(listener: StoreListener): () => void {
-    return this.#notifier.subscribe(listener)
-  }
-
-  readonly volatile = {
-    emit: (event: string, payload?: unknown): void => {
-      const name = checkEventName(event)
-      if (this.#handlers.busy) {
-        throw new NamedMasterError('store-busy', 'volatile.emit cannot be used inside a handler or a mutator')
-      }
-      this.#session.volatile(madeEvent(name, takePayload(payload)))
-    },
-  }
-
-  /**
-   * Resolves when all that was changed so far is committed; rejects with the first refusal since it was last asked.
-   * @throws NamedMasterError `not-connected` when that waits for another `connect()`
-   */
-  settled(): Promise<void> {
-    if (this.#pursuit === undefined && this.#session.replica.pending > 0) return Promise.reject(unsettled())
-    return this.#session.settled()
-  }
-
-  /**
-   * Calls a method that the master has exposed. At most once; it leaves when all earlier changes are answered.
-   * @throws NamedMasterError `no-such-method`, `method-failed` or the method's own code, `timeout`, `aborted`,
-   * `unknown-outcome`, `closed`, `not-connected`, `too-many`, `too-large`, `invalid-json`
-   */
-  call<T = unknown>(method: string, params?: unknown, options: CallOptions = {}): Promise<T> {
-    if (this.#pursuit === undefined) {
-      return Promise.reject(new NamedMasterError('not-connected', 'There is no master to call: await connect() first'))
-    }
-    return this.#session.calls.call(method, params, this.#session.replica.latestSeq, options) as Promise<T>
-  }
-
-  /** An object whose every method calls the master's `<prefix>.<method>` with the list of its arguments. */
-  proxy<T extends object = Record<string, (...args: unknown[]) => Promise<unknown>>>(prefix: string): T {
-    return new Proxy({} as T, {
-      get: (_, method) => {
-        // Without this an `await` of the proxy would call a remote method "then".
-        if (typeof method === 'symbol' || method === 'then') return undefined
-        return (...args: unknown[]) => this.call(`${prefix}.${method}`, args)
-      },
-    })
-  }
-
-  #newSession(): Session {
-    const { token } = this.#options
-    const session = new Session({
-      handlers: this.#handlers,
-      clock: this.#clock,
-      log: this.#log,
-      ...(token === undefined ? {} : { token }),
-    })
-    session.events.on('changed', (change) => this.#notifier.tell(change))
-    session.events.on('pulse', () => this.#lookAtPath())
-    session.events.on('refused', ({ seq, event, patch, error }) => {
-      this.events.emit('refused', { code: error.code, message: error.message, seq, event, patch })
-    })
-    session.events.on('caughtUp', ({ by, lost, first }) => {
-      this.#lastError = undefined
-      this.#setStatus('connected')
-      if (first) return
-      if (by === 'commits') this.events.emit('resumed')
-      else this.events.emit('reset', { lost })
-    })
-    return session
+  #watch(): void {
+    this.session.events.on('pulse', () => this.#lookAtPath())
   }
 
   #pursue(name: string): Pursuit {
     if (this.#name !== undefined && this.#name !== name) {
-      this.#session.abandon(
-        new NamedMasterError('closed', 'The slave left for another master before this was answered'),
-      )
-      this.#session = this.#newSession()
+      this.session.abandon(new NamedMasterError('closed', 'The slave left for another master before this was answered'))
+      this.session = newSession(this.session.handlers, this.#clock, this.#log, this.#options.token)
+      this.#watch()
     }
     const absent = this.#name === name && this.#lastError !== undefined && isAbsence(this.#lastError.code)
     this.#name = name
     const pursuit = new Pursuit({
       url: this.#url,
       name,
-      session: this.#session,
+      session: this.session,
       rtc: this.#options.rtc,
       iceTransportPolicy: this.#policy,
       lookFirst: absent,
       clock: this.#clock,
       log: this.#log,
     })
+    this.session.wake()
     pursuit.events.on('reached', () => this.#lookAtPath())
     pursuit.events.on('lost', () => {
       this.#path = undefined
@@ -291,7 +167,7 @@ export class Slave<S = unknown> implements Microstore<S> {
     pursuit.events.on('over', () => {
       this.#path = undefined
       this.#pursuit = undefined
-      this.#session.rest()
+      this.session.rest()
       this.#lastError = pursuit.lastError
       this.#setStatus('disconnected')
     })
@@ -334,7 +210,7 @@ export class Slave<S = unknown> implements Microstore<S> {
 
   /** What was changed may still be answered, for a moment. */
   #farewell(): Promise<void> {
-    const { replica } = this.#session
+    const { replica } = this.session
     if (replica.pending === 0) return Promise.resolve()
     return new Promise((resolve) => {
       const over = (): void => {
@@ -348,9 +224,9 @@ export class Slave<S = unknown> implements Microstore<S> {
   }
 
   #lookAtPath(): void {
-    const { link } = this.#session
+    const { link } = this.session
     void link?.path().then((path) => {
-      if (link === this.#session.link) this.#path = path
+      if (link === this.session.link) this.#path = path
     })
   }
 
@@ -360,3 +236,6 @@ export class Slave<S = unknown> implements Microstore<S> {
     this.events.emit('status', status)
   }
 }
+
+const newSession = (handlers: Handlers, clock: Clock, log: Log, token: string | undefined): Session =>
+  new Session({ handlers, clock, log, ...(token === undefined ? {} : { token }) })
