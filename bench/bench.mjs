@@ -37,6 +37,8 @@ export class Bench {
   start(role) {
     const file = fileURLToPath(new URL(`rows/${this.#id}.mjs`, import.meta.url))
     const child = new Child(file, role, this.#profiles && join(this.#profiles, this.#id, role))
+    // The others may wait for what it will never do.
+    child.once('died', (error) => this.#children.forEach((other) => other.fail(error)))
     this.#children.push(child)
     return child
   }

@@ -15,6 +15,7 @@ export class Child extends EventEmitter {
   #process
   #asked = new Map()
   #number = 0
+  #ending = false
   #ended
 
   /**
@@ -34,8 +35,9 @@ export class Child extends EventEmitter {
     this.#process.on('message', (message) => this.#hear(message))
     this.#ended = new Promise((resolve) => {
       this.#process.once('exit', (code, signal) => {
-        for (const { reject } of this.#asked.values())
-          reject(new Error(`The process "${role}" ended (${signal ?? code})`))
+        const died = new Error(`The process "${role}" ended (${signal ?? code})`)
+        this.fail(died)
+        if (!this.#ending) this.emit('died', died)
         resolve()
       })
     })
@@ -50,7 +52,14 @@ export class Child extends EventEmitter {
     })
   }
 
+  /** Nothing that it was asked will be answered. */
+  fail(error) {
+    for (const { reject } of this.#asked.values()) reject(error)
+    this.#asked.clear()
+  }
+
   async end() {
+    this.#ending = true
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), END_MS)
     if (this.#process.connected) this.#process.disconnect()
     await this.#ended
@@ -59,10 +68,10 @@ export class Child extends EventEmitter {
 
   #hear({ number, answer, error, event, value }) {
     if (event !== undefined) return void this.emit(event, value)
-    const { resolve, reject } = this.#asked.get(number)
+    const asked = this.#asked.get(number)
     this.#asked.delete(number)
-    if (error === undefined) resolve(answer)
-    else reject(new Error(`${this.role}: ${error}`))
+    if (error === undefined) asked?.resolve(answer)
+    else asked?.reject(new Error(`${this.role}: ${error}`))
   }
 }
 

@@ -75,7 +75,7 @@ export async function createNameServer(options: NameServerOptions = {}): Promise
   }
   const limits = checkLimits({ ...DEFAULT_LIMITS, ...options.limits })
   const ice = await loadIceServers(options.turn)
-  const storage = await openStorage(data)
+  const storage = await openStorage(data, 'name-server')
   if (data === false)
     log('warn', 'Names are kept in memory: they are gone when the name server ends, and their masters bring them back')
 

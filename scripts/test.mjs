@@ -23,6 +23,7 @@ const SUITES = [
   { folder: 'browser', processEach: true },
   { folder: 'network', processEach: true },
   { folder: 'probe', processEach: true },
+  { folder: 'faults', processEach: true },
 ]
 
 /** No process of tests takes longer than this; one that does hangs outside of mocha's own timeouts. */

@@ -31,7 +31,7 @@ export async function deleteName(data: string, asked: string): Promise<void> {
 }
 
 async function withNames<T>(data: string, work: (names: Names) => Promise<T>): Promise<T> {
-  const storage = await openStorage(data, { existing: true })
+  const storage = await openStorage(data, 'name-server', { existing: true })
   try {
     return await work(new Names(storage.table('names')))
   } finally {

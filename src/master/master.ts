@@ -17,7 +17,7 @@ import { adopt, type ForeignStore } from '../store/adopt.js'
 import { coreOf, messageOf } from '../store/store.js'
 import { Admission } from './admission.js'
 import { Claim } from './claim.js'
-import { openJournal, type Journal } from './journal.js'
+import { MemoryJournal, openJournal, type Durability, type Journal, type StoredJournal } from './journal.js'
 import { Methods, type Method } from './methods.js'
 import { Sessions, type SlaveInfo } from './sessions.js'
 
@@ -39,8 +39,16 @@ export interface MasterOptions {
    * 0.2 ms in an array of 1,000 items, 20 ms in one of 100,000. Default: false.
    */
   readonly inPlace?: boolean
-  /** The folder of the master's own database: its secret keys. Absent: they live in memory. */
+  /**
+   * The folder of the master's own database, in a browser its name: the state with all its changes, and the secret keys.
+   * What it holds takes the place of what the store began with. Absent: all lives in memory.
+   */
   readonly data?: string
+  /**
+   * What an acknowledged change survives: 'process' (default) the end of the process, also by `kill -9`; 'disk' a power
+   * cut too, at the price of a write to the disk itself for each batch of changes. Without `data` nothing survives.
+   */
+  readonly durability?: Durability
   /** The secret key of the name, for a master without `data`: 43 characters, as a name server made it. */
   readonly key?: string
   /** The WebRTC engine; default: the browser's own, or wrtc. */
@@ -132,9 +140,23 @@ export class Master {
   }
 
   /**
+   * Opens the data folder and makes the store what it holds, so that a program can go on while no name server can be
+   * reached; `startServer` does it by itself. Idempotent. Until then the folder is not touched, and while it is read the
+   * store refuses changes (`store-busy`).
+   * @throws NamedMasterError `storage-locked`, `storage-damaged`, `storage-newer`, `storage-foreign`, `storage-failed`
+   */
+  open(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#status === 'closed') throw new TypeError('open: this master is closed')
+      this.#journal ??= await this.#openJournal()
+    })
+  }
+
+  /**
    * Claims the name and serves the store under it (seed document 2).
    * @returns `registered` the first time, `started` when the name is ours already, `exists` when it is somebody else's
-   * @throws NamedMasterError `invalid-name`, `incorrect-key`, `name-server-unreachable`, `timeout`, `storage-locked`
+   * @throws NamedMasterError `invalid-name`, `incorrect-key`, `name-server-unreachable`, `timeout`, and what
+   * `open` throws
    */
   startServer(name: string): Promise<'registered' | 'started' | 'exists'> {
     return this.#inTurn(async () => {
@@ -194,14 +216,33 @@ export class Master {
   }
 
   async #openJournal(): Promise<Journal> {
-    const { data, key } = this.#options
-    if (data === undefined && key === undefined) {
-      this.#log(
-        'warn',
-        'Without `data` the store and the key of its name live in memory, and are lost with this process',
-      )
+    const { data, key, durability } = this.#options
+    const sessions = this.#sessions
+    if (data === undefined) {
+      if (key === undefined) {
+        this.#log(
+          'warn',
+          'Without `data` the store and the key of its name live in memory, and are lost with this process',
+        )
+      }
+      return new MemoryJournal()
     }
-    return openJournal(data)
+    const begun = sessions.term.from
+    sessions.awaitRestore()
+    let journal: StoredJournal | undefined
+    try {
+      journal = await openJournal(data, { durability: durability ?? 'process', log: this.#log })
+      const { kept } = journal
+      if (kept !== undefined && begun > 0)
+        this.#log('warn', 'What the store was changed before its data folder was opened is replaced by what that holds')
+      sessions.restore(kept)
+      await journal.begin(sessions.term, () => sessions.moment())
+      return journal
+    } catch (error) {
+      sessions.restore(undefined)
+      await journal?.close()
+      throw error
+    }
   }
 
   async #dismiss(code: ErrorCode, message: string): Promise<void> {

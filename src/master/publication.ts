@@ -11,7 +11,8 @@ import { NamedMasterError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { Authority, LogEntry } from '../store/authority.js'
 import type { StoreCore } from '../store/store.js'
-import type { ClientRecord, JournalBatch } from './journal.js'
+import type { JournalBatch } from './journal.js'
+import type { ClientRecord } from './kept.js'
 import { Snapshot, type Deflate } from './snapshot.js'
 
 /** Between two tries to write a batch that failed: a full disk is looked at often enough, and not hammered. */
@@ -35,6 +36,7 @@ export class Publication {
   readonly #core: StoreCore
   #commits: LogEntry[] = []
   #clients = new Map<number, ClientRecord>()
+  #forgotten: number[] = []
   #actions: { readonly ticket: number; readonly act: () => void }[] = []
   /** How many commits and records were given to be written, and how many of them are. */
   #given = 0
@@ -75,6 +77,18 @@ export class Publication {
     this.#given++
     this.#clients.set(record.client, record)
     this.#write()
+  }
+
+  /** This client is to be forgotten, with the next batch. */
+  forget(client: number): void {
+    this.#clients.delete(client)
+    this.#forgotten.push(client)
+    this.#write()
+  }
+
+  /** What the journal kept is the state: nothing before it counts. */
+  restored(): void {
+    this.written = this.#authority.version
   }
 
   /** Runs `act` when all that is applied by now is written: at once when it is, and nothing waits before it. */
@@ -121,11 +135,12 @@ export class Publication {
   }
 
   async #drain(): Promise<void> {
-    while (this.#commits.length > 0 || this.#clients.size > 0) {
-      const batch = { commits: this.#commits, clients: [...this.#clients.values()] }
+    while (this.#commits.length > 0 || this.#clients.size > 0 || this.#forgotten.length > 0) {
+      const batch = { commits: this.#commits, clients: [...this.#clients.values()], forgotten: this.#forgotten }
       const given = this.#given
       this.#commits = []
       this.#clients = new Map()
+      this.#forgotten = []
       if (!(await this.#append(batch))) return
       this.written = batch.commits.at(-1)?.commit.version ?? this.written
       this.#done = given

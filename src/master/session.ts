@@ -14,6 +14,7 @@ import type { SlaveLink } from './admission.js'
 import { Calls, type Methods } from './methods.js'
 import type { Publication } from './publication.js'
 import type { Snapshot } from './snapshot.js'
+import type { Terms } from './terms.js'
 
 /** Changes of one slave that wait while another has a reservation; more ends the link. */
 const MAX_HELD_CHANGES = 10_000
@@ -39,6 +40,7 @@ const LEAST_BACKLOG_CHARACTERS = 1024 * 1024
 /** What a session needs of its master. */
 export interface SessionHost {
   readonly term: string
+  readonly terms: Terms
   readonly authority: Authority
   readonly publication: Publication
   readonly methods: Methods
@@ -151,12 +153,12 @@ export class Session {
   }
 
   #welcome(position: UpPayload<'hello'>['position'], lastSeq: number | undefined, calls: number[]): void {
-    const { authority, publication, term } = this.#host
+    const { authority, publication, term, terms } = this.#host
     const link = this.#link
     const { version } = authority
     const resumes =
       position !== undefined &&
-      position.term === term &&
+      terms.hold(position) &&
       position.version <= version &&
       position.version >= authority.oldest
     const snapshot = resumes ? undefined : publication.snapshot()

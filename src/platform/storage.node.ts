@@ -1,28 +1,19 @@
 /**
- * Opens and closes a database, a name server's or a master's: one Level in `<data>/db`, and beside it `holder.json`, which says who
- * has it open. Promises `storage-locked` with the holder's process id for a second process, `storage-failed` for
- * everything else that goes wrong; what the database holds is the business of others.
+ * "#storage" in Node: one Level in `<data>/db`; beside it `format.json`, which says whose it is, and `holder.json`, which
+ * says who has it open.
+ *
+ * Promises: `storage-locked` with the holder's process id for a second process; a folder of something else, of a newer
+ * version, or damaged is left as it is. What the database holds is the business of others.
  */
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { Level } from 'level'
 import { MemoryLevel } from 'memory-level'
 import { NamedMasterError } from '../errors.js'
+import { LevelStorage, readFormat, STORAGE_FORMAT, type Codec, type Storage, type StorageKind } from './storage.js'
 
-/** What the rooms need of a Level: JSON values under text keys. */
-export interface Table<Value> {
-  get(key: string): Promise<Value | undefined>
-  put(key: string, value: Value, options: { sync: boolean }): Promise<void>
-  del(key: string, options: { sync: boolean }): Promise<void>
-  iterator(): AsyncIterable<[string, Value]>
-}
-
-export interface Storage {
-  table(name: string): Table<unknown>
-  readonly open: boolean
-  /** Idempotent. */
-  close(): Promise<void>
-}
+export type { Range, Storage, StorageKind, Table, Write } from './storage.js'
 
 interface Holder {
   readonly pid: number
@@ -31,25 +22,22 @@ interface Holder {
 
 /**
  * @param data a folder, made when it is not there unless `existing`; false keeps all in memory
- * @throws storage-locked, storage-failed
+ * @throws storage-locked, storage-foreign, storage-newer, storage-damaged, storage-failed
  */
-export async function openStorage(data: string | false, options: { existing?: boolean } = {}): Promise<Storage> {
+export async function openStorage(
+  data: string | false,
+  kind: StorageKind,
+  options: { existing?: boolean } = {},
+): Promise<Storage> {
   if (data === false) {
-    const memory = new MemoryLevel<string, unknown>({ valueEncoding: 'json' })
-    return asStorage(memory, (name) => memory.sublevel<string, unknown>(name, { valueEncoding: 'json' }))
+    const memory = new MemoryLevel()
+    await memory.open()
+    return new LevelStorage(memory as unknown as Level)
   }
   const folder = resolve(data)
   const holderFile = join(folder, 'holder.json')
-  try {
-    if (options.existing === true) await stat(join(folder, 'db'))
-    else await mkdir(folder, { recursive: true })
-  } catch (cause) {
-    const wish = options.existing === true ? 'name the folder of a name server' : 'name a folder that can be written'
-    throw new NamedMasterError('storage-failed', `There is no database in ${folder} (${reasonOf(cause)}): ${wish}`, {
-      cause,
-    })
-  }
-  const level = new Level<string, unknown>(join(folder, 'db'), { valueEncoding: 'json' })
+  await prepare(folder, kind, options.existing ?? false)
+  const level = new Level(join(folder, 'db'))
   try {
     await level.open()
   } catch (error) {
@@ -58,22 +46,62 @@ export async function openStorage(data: string | false, options: { existing?: bo
   const holder: Holder = { pid: process.pid, since: new Date().toISOString() }
   // Whoever has the lock writes the file, so a stale one of a killed process is simply replaced.
   await writeFile(holderFile, `${JSON.stringify(holder)}\n`).catch(() => undefined)
-  return asStorage(level, (name) => level.sublevel<string, unknown>(name, { valueEncoding: 'json' }))
+  return new LevelStorage(level, { codec: checked })
 }
 
-function asStorage(level: Pick<Level, 'status' | 'close'>, table: Storage['table']): Storage {
-  return {
-    table,
-    get open() {
-      return level.status === 'open'
-    },
-    close: () => level.close(),
+/** LevelDB does not check what it reads, so that a bit that fell over would be taken for data. */
+const checked: Codec = {
+  encode: (value) => {
+    const text = JSON.stringify(value)
+    return crcOf(text) + text
+  },
+  decode: (stored) => {
+    const text = stored.slice(CRC_CHARACTERS)
+    if (stored.slice(0, CRC_CHARACTERS) === crcOf(text)) return JSON.parse(text) as unknown
+    const sentence = 'The database is damaged (a value is not as it was written): put a backup in its place'
+    throw new NamedMasterError('storage-damaged', sentence)
+  },
+}
+
+const CRC_CHARACTERS = 8
+const crcOf = (text: string): string => crc32(text).toString(16).padStart(CRC_CHARACTERS, '0')
+
+/** Makes the folder what it has to be, or throws before anything in it was touched. */
+async function prepare(folder: string, kind: StorageKind, existing: boolean): Promise<void> {
+  const formatFile = join(folder, 'format.json')
+  const here = await exists(join(folder, 'db'))
+  if (here) {
+    readFormat(await readText(formatFile), kind, folder)
+    // LevelDB would begin anew where its files are without the one that names them.
+    const files = await readdir(join(folder, 'db'))
+    if (files.includes('CURRENT') || !files.some((file) => /\.(ldb|log|sst)$/.test(file))) return
+    throw damaged(folder, new Error('db/CURRENT is missing'))
+  }
+  if (existing) throw noDatabase(folder, new Error('no such folder'), 'name the folder of a name server')
+  try {
+    await mkdir(folder, { recursive: true })
+    // Before the database: what is there without it is somebody else's.
+    await writeFile(formatFile, `${JSON.stringify({ kind, format: STORAGE_FORMAT })}\n`)
+  } catch (cause) {
+    throw noDatabase(folder, cause, 'name a folder that can be written')
   }
 }
 
+const noDatabase = (folder: string, cause: unknown, wish: string): NamedMasterError =>
+  new NamedMasterError('storage-failed', `There is no database in ${folder} (${reasonOf(cause)}): ${wish}`, { cause })
+
+const damaged = (folder: string, cause: unknown): NamedMasterError =>
+  new NamedMasterError(
+    'storage-damaged',
+    `The database in ${folder} is damaged (${reasonOf(cause)}): put a backup in its place, or name another folder`,
+    { cause },
+  )
+
 async function openFault(error: unknown, folder: string, holderFile: string): Promise<NamedMasterError> {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
-  if ((cause as { code?: unknown }).code !== 'LEVEL_LOCKED') {
+  const { code } = cause as { code?: unknown }
+  if (code === 'LEVEL_CORRUPTION') return damaged(folder, cause)
+  if (code !== 'LEVEL_LOCKED') {
     const text = `The database in ${folder} cannot be opened (${reasonOf(cause)}): check its permissions and the disk`
     return new NamedMasterError('storage-failed', text, { cause: error })
   }
@@ -92,5 +120,13 @@ async function readHolder(file: string): Promise<Holder | undefined> {
     return undefined
   }
 }
+
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  )
+
+const readText = (path: string): Promise<string | undefined> => readFile(path, 'utf8').catch(() => undefined)
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

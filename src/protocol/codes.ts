@@ -15,7 +15,8 @@ export const ERROR_CODES = [
   // calls
   'no-such-method', 'method-failed',
   // life
-  'closed', 'stopped', 'silent', 'too-slow', 'storage-full', 'storage-failed', 'storage-locked', 'invalid-config',
+  'closed', 'stopped', 'silent', 'too-slow', 'storage-full', 'storage-failed', 'storage-locked', 'storage-foreign', 'storage-newer',
+  'storage-damaged', 'invalid-config',
   'port-in-use', 'internal',
 ] as const // prettier-ignore
 

@@ -64,7 +64,7 @@ const Members: v.GenericSchema<unknown, { readonly [key: string]: JsonValue }> =
 }>((value) => isObject(value) && checkJson(value).ok, 'an object within the limits')
 
 /** Elements to append to the array at `path`, or members to set on the object there. */
-const part = v.pipe(
+export const Part = v.pipe(
   v.object({
     path: Pointer,
     elements: v.exactOptional(Elements),
@@ -153,7 +153,7 @@ export const downVocabulary = {
   }),
   /** more: the state is a skeleton, and parts follow. */
   snapshot: v.object({ version: Counter, state: v.exactOptional(Json), more: v.exactOptional(v.boolean()) }),
-  part,
+  part: Part,
   commit: Commit,
   refused: v.object({ seq: Counter, version: Counter, ...Fault.entries }),
   answer: v.object({ call: Counter, version: Counter, result: v.exactOptional(Json), error: v.exactOptional(Fault) }),

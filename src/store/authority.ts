@@ -7,6 +7,7 @@
  */
 import type { ErrorCode } from '../protocol/codes.js'
 import { NamedMasterError } from '../errors.js'
+import type { JsonValue } from '../protocol/json.js'
 import type { Commit, CommittedEvent, Origin, Patch } from '../protocol/replication.js'
 import { atMost, conflicts, overlaps, type Writes } from './patch.js'
 import type { StoreChange, StoreCore } from './store.js'
@@ -147,10 +148,12 @@ export class Authority {
     this.#logLimit = Math.max(MIN_LOG_CHARACTERS, snapshotCharacters)
   }
 
-  /** Fills the log with what a journal kept. */
-  restore(entries: readonly LogEntry[]): void {
+  /** What a journal kept takes the place of the state and of the log: the latest commits up to the version. */
+  restore(state: JsonValue | undefined, version: number, entries: readonly LogEntry[]): void {
+    this.#core.restore(state, version)
     this.#log = [...entries]
     this.#logCharacters = entries.reduce((sum, { text }) => sum + text.length, 0)
+    this.#trim()
   }
 
   /** A slave's emit. */

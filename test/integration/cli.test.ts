@@ -87,7 +87,9 @@ describe('command line', () => {
     const { code, errors } = await run(['names', '--data', 'nowhere'], {}, folder)
     expect(code).to.equal(1)
     expect(errors).to.contain('There is no database in')
-    expect(await codeOf(openStorage(join(folder, 'nowhere'), { existing: true }))).to.equal('storage-failed')
+    expect(await codeOf(openStorage(join(folder, 'nowhere'), 'name-server', { existing: true }))).to.equal(
+      'storage-failed',
+    )
   })
 
   it('takes a flag before the environment before the file before the default', async () => {

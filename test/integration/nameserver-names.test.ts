@@ -190,7 +190,7 @@ describe('name server: names', () => {
   })
 
   it('answers a database that fails with an error, never with a free name', async () => {
-    const storage = await openStorage(await fixture.folder())
+    const storage = await openStorage(await fixture.folder(), 'name-server')
     const names = new Names(storage.table('names'))
     await storage.close()
     expect(await codeOf(names.claim({ name: 'garage', attempt: secret() }, () => undefined))).to.equal('storage-failed')

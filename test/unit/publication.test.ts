@@ -1,7 +1,8 @@
 import { deflate } from '#deflate'
 import { expect } from 'chai'
 import { Publication, type PublicationOptions } from '#src/master/publication.js'
-import type { ClientRecord, JournalBatch } from '#src/master/journal.js'
+import type { JournalBatch } from '#src/master/journal.js'
+import type { ClientRecord } from '#src/master/kept.js'
 import { coreOf, createStore } from '#src/store/store.js'
 import { Authority } from '#src/store/authority.js'
 import { envelope } from '#src/protocol/envelope.js'
@@ -14,7 +15,7 @@ interface Write {
   readonly fail: () => Promise<void>
 }
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-const record = (client: number): ClientRecord => ({ client, hash: `hash ${client}`, lastSeq: 0 })
+const record = (client: number): ClientRecord => ({ client, hash: `hash ${client}`, seen: 0 })
 
 /** A master's publication over a journal that writes when the test lets it. */
 function world(options: Partial<PublicationOptions> = {}) {
@@ -77,13 +78,13 @@ describe('publication', () => {
     const { writes, change, versions, publication } = world()
     for (let i = 0; i < 3; i++) change()
     publication.client(record(1))
-    publication.client({ ...record(1), lastSeq: 5 })
+    publication.client({ ...record(1), seen: 5 })
     await turn()
     expect(writes).length(1)
     await writes[0]?.succeed()
     expect(writes).length(2)
     expect(writes.map(versions)).deep.equal([[1], [2, 3]])
-    expect(writes[1]?.batch.clients, 'the latest of each').deep.equal([{ ...record(1), lastSeq: 5 }])
+    expect(writes[1]?.batch.clients, 'the latest of each').deep.equal([{ ...record(1), seen: 5 }])
     await writes[1]?.succeed()
     expect(publication.written).equal(3)
   })
