@@ -39,6 +39,11 @@ export interface DiskCopy {
 /** JSON texts by table and key. */
 type Content = Map<string, Map<string, string>>
 
+/** A batch, with the text of each write as it was when it was given. */
+interface Texts extends DiskBatch {
+  readonly texts: readonly (string | undefined)[]
+}
+
 export class FaultyDisk {
   readonly events = new Events<DiskEvents>()
   /** Batches that were written, how many of them with `sync`, and how many failed. */
@@ -52,7 +57,7 @@ export class FaultyDisk {
   /** As it would be after a power cut. */
   #durable: Content = new Map()
   /** What was written since `#durable`, in order. */
-  #unsynced: DiskBatch[] = []
+  #unsynced: Texts[] = []
   #holder: Handle | undefined
   #failing: { readonly error: unknown; left: number } | undefined
 
@@ -112,7 +117,7 @@ export class FaultyDisk {
     this.crash()
     const kept = survivors === 'none' ? 0 : Math.floor(this.#chance() * (this.#unsynced.length + 1))
     this.#content = copyOf(this.#durable)
-    for (const { writes } of this.#unsynced.splice(0).slice(0, kept)) put(this.#content, writes)
+    for (const batch of this.#unsynced.splice(0).slice(0, kept)) put(this.#content, batch)
     this.#durable = copyOf(this.#content)
   }
 
@@ -133,7 +138,7 @@ export class FaultyDisk {
     this.#unsynced = []
   }
 
-  #write(batch: DiskBatch): void {
+  #write(batch: Texts): void {
     if (this.#failing !== undefined && this.#failing.left > 0) {
       this.#failing.left--
       this.failures++
@@ -142,15 +147,15 @@ export class FaultyDisk {
     this.#apply(batch)
   }
 
-  #apply(batch: DiskBatch): void {
+  #apply(batch: Texts): void {
     this.batches++
-    put(this.#content, batch.writes)
+    put(this.#content, batch)
     this.#unsynced.push(batch)
     if (batch.sync) {
       this.syncs++
-      for (const { writes } of this.#unsynced.splice(0)) put(this.#durable, writes)
+      for (const unsynced of this.#unsynced.splice(0)) put(this.#durable, unsynced)
     }
-    this.events.emit('written', batch)
+    this.events.emit('written', { writes: batch.writes, sync: batch.sync })
   }
 }
 
@@ -158,7 +163,7 @@ interface HandleOptions {
   readonly content: () => Content
   readonly delay: (batch: DiskBatch) => Promise<void>
   /** Throws when it fails. */
-  readonly write: (batch: DiskBatch) => void
+  readonly write: (batch: Texts) => void
   readonly closed: () => void
 }
 
@@ -167,7 +172,7 @@ class Handle implements Storage {
   open = true
   readonly #options: HandleOptions
   #turn: Promise<unknown> = Promise.resolve()
-  #underWay: DiskBatch | undefined
+  #underWay: Texts | undefined
   #dead = false
 
   constructor(options: HandleOptions) {
@@ -193,17 +198,16 @@ class Handle implements Storage {
   }
 
   batch(writes: readonly Write[], { sync }: { sync: boolean }): Promise<void> {
-    // As texts at once: what the caller changes later was not written.
-    const copied = writes.map(({ table, key, value }) =>
-      value === undefined ? { table, key } : { table, key, value: JSON.parse(JSON.stringify(value)) as unknown },
-    )
-    return this.#inTurn(() => ({ writes: copied, sync }))
+    // At once: what the caller changes later was not written.
+    const texts = writes.map(({ value }) => (value === undefined ? undefined : JSON.stringify(value)))
+    return this.#inTurn(() => ({ writes, texts, sync }))
   }
 
   clear(table: string, range: Range): Promise<void> {
     return this.#inTurn(() => {
       const entries = within(this.#options.content().get(table) ?? new Map<string, string>(), range)
-      return { writes: entries.map(([key]) => ({ table, key })), sync: false }
+      const writes = entries.map(([key]) => ({ table, key }))
+      return { writes, texts: writes.map(() => undefined), sync: false }
     })
   }
 
@@ -215,14 +219,14 @@ class Handle implements Storage {
   }
 
   /** Ends without a word; answers the batch that is being written. */
-  abandon(): DiskBatch | undefined {
+  abandon(): Texts | undefined {
     this.#dead = true
     this.open = false
     return this.#underWay
   }
 
   /** One write after the other. */
-  #inTurn(made: () => DiskBatch): Promise<void> {
+  async #inTurn(made: () => Texts): Promise<void> {
     this.#demandOpen()
     const mine = this.#turn.then(async () => {
       const batch = made()
@@ -245,13 +249,14 @@ class Handle implements Storage {
 const copyOf = (content: DiskCopy['tables']): Content =>
   new Map([...content].map(([name, table]) => [name, new Map<string, string>(table)] as const))
 
-function put(content: Content, writes: readonly Write[]): void {
-  for (const { table: name, key, value } of writes) {
+function put(content: Content, { writes, texts }: Texts): void {
+  writes.forEach(({ table: name, key }, i) => {
+    const text = texts[i]
     let table = content.get(name)
-    if (table === undefined) content.set(name, (table = new Map()))
-    if (value === undefined) table.delete(key)
-    else table.set(key, JSON.stringify(value))
-  }
+    if (table === undefined) content.set(name, (table = new Map<string, string>()))
+    if (text === undefined) table.delete(key)
+    else table.set(key, text)
+  })
 }
 
 /** In the order of UTF-16 units, as Level has it. */

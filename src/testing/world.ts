@@ -154,11 +154,9 @@ export class World<S = unknown> implements AsyncDisposable {
     return this.close()
   }
 
-  /** What is not at rest. */
+  /** What is not at rest; once all else is, states that differ. */
   #unrest(): string[] {
-    const { master } = this
-    const { version, written } = master
-    const state = master.store.getState() as JsonValue | undefined
+    const { version, written } = this.master
     const unrest = written < version ? [`changes of the master that are not written: ${version - written}`] : []
     this.slaves.forEach((slave, index) => {
       const { replica } = sessionOf(slave)
@@ -167,9 +165,17 @@ export class World<S = unknown> implements AsyncDisposable {
       if (slave.pending > 0) say(`has unanswered changes: ${slave.pending}`)
       if (slave.openCalls > 0) say(`has unanswered calls: ${slave.openCalls}`)
       if (replica.version !== version) say(`is at version ${replica.version} of ${version}`)
-      else if (!equal(slave.getState() as JsonValue | undefined, state)) say('shows another state than the master')
     })
-    return unrest
+    return unrest.length > 0 ? unrest : this.#differences()
+  }
+
+  #differences(): string[] {
+    const state = this.master.store.getState() as JsonValue | undefined
+    return this.slaves.flatMap((slave, index) =>
+      equal(slave.getState() as JsonValue | undefined, state)
+        ? []
+        : [`slave ${index} shows another state than the master`],
+    )
   }
 
   #connect(slave: number, latency: number, session: Session): WorldLink | undefined {
