@@ -6,7 +6,7 @@
  * the last snapshot outgrow it, another is written beside them, while the master goes on, and what nobody needs is
  * deleted. A folder that does not hold together is an error, never a shorter history.
  */
-import { openStorage, type Storage, type Write } from '#storage'
+import { openStorage, SYNCS, type Storage, type Write } from '#storage'
 import { NamedMasterError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { JsonValue } from '../protocol/json.js'
@@ -70,9 +70,13 @@ export class MemoryJournal implements Journal {
 
 /**
  * @param data a folder; in a browser the name of a database
- * @throws storage-locked, storage-foreign, storage-newer, storage-damaged, storage-failed
+ * @throws storage-locked, storage-foreign, storage-newer, storage-damaged, storage-failed, invalid-config
  */
 export async function openJournal(data: string, options: StoredJournalOptions): Promise<StoredJournal> {
+  if (options.durability === 'disk' && !SYNCS) {
+    const sentence = "A browser's database does not wait for the disk: use the durability 'process'"
+    throw new NamedMasterError('invalid-config', sentence)
+  }
   const storage = await openStorage(data, 'master')
   try {
     return await StoredJournal.open(storage, options)
@@ -183,6 +187,9 @@ export class StoredJournal implements Journal {
     this.#closed = true
     for (const waiting of this.#waiting.splice(0)) waiting()
     await this.#snapshotting
+    // A log that lost its end to damage looks like one that a power cut made shorter, but for this.
+    const write: Write = { table: TABLES.meta, key: 'closed', value: this.#written }
+    if (this.#moment !== undefined) await this.#storage.batch([write], { sync: true }).catch(() => undefined)
     await this.#storage.close()
   }
 
