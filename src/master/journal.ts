@@ -94,6 +94,8 @@ export class StoredJournal implements Journal {
   readonly #sync: boolean
   #moment: (() => Moment) | undefined
   #written = 0
+  /** The highest number that a client was given, also one that is forgotten: none is given twice. */
+  #newestClient = 0
   /** Characters of commits since the snapshot, and those of the snapshot. */
   #characters = 0
   #snapshotCharacters = 0
@@ -112,6 +114,7 @@ export class StoredJournal implements Journal {
   static async open(storage: Storage, options: StoredJournalOptions): Promise<StoredJournal> {
     const journal = new StoredJournal(storage, options)
     journal.kept = await readKept(storage)
+    journal.#newestClient = journal.kept?.newestClient ?? 0
     return journal
   }
 
@@ -161,9 +164,10 @@ export class StoredJournal implements Journal {
         { table: TABLES.seqs, key: keyOfVersion(client) },
       )
     }
-    const newest = Math.max(0, ...clients.map(({ client }) => client))
-    if (newest > 0) writes.push({ table: TABLES.meta, key: 'newest-client', value: newest })
+    const newest = Math.max(this.#newestClient, ...clients.map(({ client }) => client))
+    if (newest > this.#newestClient) writes.push({ table: TABLES.meta, key: 'newest-client', value: newest })
     await this.#storage.batch(writes, { sync: this.#sync })
+    this.#newestClient = newest
     this.#written = commits.at(-1)?.commit.version ?? this.#written
     this.#characters += characters
     for (const waiting of this.#waiting.splice(0)) waiting()

@@ -9,7 +9,7 @@ import { parseDown, parseUp, type Down, type Up, type UpCommand, type UpPayload 
 import { newSecret } from '#src/signal/secret.js'
 import { createStore } from '#src/store/index.js'
 import { coreOf, type StoreCore } from '#src/store/store.js'
-import type { ManualClock } from './manual-clock.js'
+import type { ManualClock } from 'named-master/testing'
 
 const MEBIBYTE = 1024 * 1024
 

@@ -4,7 +4,7 @@ import { createLink, type Link, type LinkOptions } from '#src/link/link.js'
 import { channelPair, linkPair, type MemoryOptions } from '#src/link/memory.js'
 import type { Frame } from '#src/link/frames.js'
 import { closed, messages, options, parseSaid, say, type Said } from '../suites/link.js'
-import { ManualClock } from '../suites/manual-clock.js'
+import { ManualClock } from 'named-master/testing'
 
 const heartbeat = { interval: 1_000, silence: () => 3_000 }
 
