@@ -109,6 +109,9 @@ process.once('SIGINT', () => void stop(0))
 process.once('SIGTERM', () => void stop(0))
 
 try {
+  await master.open()
+  // Whoever was here when the last master was killed. They say hello again when they are back.
+  sayLeft(Object.keys(store.getState().people).map(Number))
   const answer = await master.startServer(NAME)
   if (answer === 'exists') {
     await stop(
@@ -117,8 +120,6 @@ try {
         `${join(folder, 'board-master')}.\nPut that folder back, or remove ${folder} to begin with an empty board.`,
     )
   }
-  // Whoever the store has from before it was served. They say hello again when they are back.
-  sayLeft(Object.keys(store.getState().people).map(Number))
   if (!stopping) console.log(welcome())
 } catch (error) {
   await stop(1, `The board could not be started: ${messageOf(error)}`)
@@ -133,7 +134,7 @@ function welcome() {
     '  Open it in two windows: what you do in one, the other shows.',
     ...others.map((one) => `  In your network  http://${one?.address}:${address.port}`),
     ...(everywhere ? [] : ['  For other devices in your network:  HOST=0.0.0.0 npm start']),
-    `  Ctrl+C ends it, and the notes with it: they are kept in memory. The key of its name is in ${folder}.`,
+    `  Ctrl+C ends it. The notes stay, in ${folder}.`,
     '',
   ].join('\n')
 }

@@ -3,7 +3,7 @@
  * The program that has the database: it hosts it under a name, and slaves use it method by method.
  *
  * Runs wherever its name server can be reached; nobody has to reach it. From the environment: NAME_SERVER
- * (http://localhost:8002), NAME (parts), DATA (./data/parts): a folder for the documents and for the key of the name.
+ * (http://localhost:8002), NAME (parts), DATA (./data/parts): a folder for the documents, for the store and for the key of the name.
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -37,13 +37,17 @@ const documents = new Documents(level, {
 })
 
 // The store is how slaves hear of changes. It holds next to nothing itself: the documents are in Level.
-const store = createStore({ parts: await documents.count() })
+const store = createStore({ parts: 0 })
 store.on('db.changed', (state, /** @type {{ more: number }} */ { more }, { origin }) => {
   if (origin !== undefined) throw new Error('Only the master says what has changed.')
   state.parts += more
 })
+store.on('db.opened', (state, /** @type {{ parts: number }} */ { parts }, { origin }) => {
+  if (origin !== undefined) throw new Error('Only the master says what has changed.')
+  state.parts = parts
+})
 
-const master = new Master(url, { store, data: join(data, 'key') })
+const master = new Master(url, { store, data: join(data, 'store') })
 // Each method by its name, and no other. Whoever knows the name of this master may use them: rights are yours to add.
 master.exposeAll('db', documents, ['get', 'list', 'put', 'del', 'batch'])
 
@@ -61,6 +65,9 @@ process.once('SIGTERM', () => void stop(0))
 master.events.on('evicted', () => void stop(1, `Another process has taken the name "${name}" with our key: stopping.`))
 
 try {
+  await master.open()
+  // Killed between a write and its event, the master before told nobody of that write.
+  store.emit('db.opened', { parts: await documents.count() })
   const answer = await master.startServer(name)
   if (answer === 'exists') {
     await stop(1, `The name "${name}" is somebody else's on ${url}: choose another one by NAME=... or bring its key.`)

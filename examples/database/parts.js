@@ -117,8 +117,10 @@ const COMMANDS = {
         for (const { id, document } of changes) console.log(document === undefined ? `removed ${id}` : line(document))
       })
       slave.events.on('status', (status) => console.log(`(${status})`))
-      // What happened while the master was away is not told again: a program with a copy lists anew.
-      slave.events.on('reset', () => console.log('(the master was started anew: list again)'))
+      // A program with a copy lists anew: what was written last may not have been told,
+      slave.on('db.opened', () => console.log('(the master was started anew: list again)'))
+      // and to one that was far behind the events in between are not told.
+      slave.events.on('reset', () => console.log('(much has changed: list again)'))
       console.log('(watching; Ctrl+C ends it)')
       process.once('SIGINT', () => resolve()).once('SIGTERM', () => resolve())
     }),

@@ -240,7 +240,7 @@ class DataChannel implements Channel {
   }
 
   send(frame: Frame): void {
-    // wrtc crashes the process when it is given a frame between the end of a channel and its event.
+    // No protection from a channel that ends during `send`, which wrtc does not survive: see goodbye.ts.
     if (this.#native?.readyState !== 'open') {
       throw new NamedMasterError('closed', 'This connection is closed; make a new one.')
     }

@@ -12,6 +12,7 @@ import { envelope, type Envelope, type Parsed } from '../protocol/envelope.js'
 import type { Fault } from '../protocol/naming.js'
 import type { Channel } from './channel.js'
 import { FrameReader, FrameWriter, utf8Bytes, type Frame, type FrameRead, type Inflate, type Lane } from './frames.js'
+import { Goodbye } from './goodbye.js'
 
 export type { Lane }
 
@@ -43,7 +44,10 @@ export interface Link<In extends Envelope, Out extends Envelope> extends AsyncDi
   trust(): void
   /** 'relay' when the selected candidate pair has a relay at either end. */
   path(): Promise<'direct' | 'relay' | undefined>
-  /** Says `goodbye`, waits until it has left (at most a second), closes. Idempotent. Resolves when the native side is gone. */
+  /**
+   * Says `goodbye`, waits until the other end has closed (a second if it is silent, five if it goes on sending), closes.
+   * Idempotent. Resolves when the native side is gone.
+   */
   close(code: ErrorCode, message: string): Promise<void>
 }
 
@@ -91,9 +95,6 @@ const POLL_MS = 1
 /** ... this: a stalled link costs next to nothing, and one that goes on is noticed at once. */
 const MAX_POLL_MS = 16
 
-/** How long the last words may take to leave. */
-const GOODBYE_MS = 1000
-
 /**
  * A Link over a channel that is open. Listeners attached in the same turn miss nothing. From now on the channel is the
  * link's, which closes it.
@@ -136,6 +137,8 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
   /** What was read of frames that came after a deflated message, and of itself: they wait for it. */
   #unread: (FrameRead | Promise<FrameRead>)[] = []
   #channelClosed = false
+  /** Ours, while the other end has not closed. */
+  #goodbye: Goodbye | undefined
   #gone: Promise<void> = Promise.resolve()
 
   constructor(channel: Channel, options: LinkOptions<In>) {
@@ -251,7 +254,7 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
   // In
 
   #receive(frame: Frame): void {
-    if (!this.open) return
+    if (!this.open) return this.#receiveLate(frame)
     this.#heardAt = this.#clock.now()
     this.#graced = false
     if (this.#budget !== Infinity) {
@@ -261,6 +264,17 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
     const read = this.#reader.read(frame)
     if (this.#unread.length === 0 && !(read instanceof Promise)) this.#take(read)
     else if (this.#unread.push(read) === 1) void this.#takeUnread()
+  }
+
+  /** After our goodbye. Theirs may have met it on the way: then neither end sends, and nobody has to wait. */
+  #receiveLate(frame: Frame): void {
+    if (this.#goodbye === undefined) return
+    this.#goodbye.heard()
+    if (typeof frame !== 'string' || !frame.includes('"goodbye"')) return
+    const read = this.#reader.read(frame)
+    if (read instanceof Promise || !read.ok) return
+    const saysGoodbye = (parsed: Parsed<In>) => parsed.ok && parsed.value.command === 'goodbye'
+    if (read.values.some((value) => saysGoodbye(this.#parse(value)))) this.#goodbye.end()
   }
 
   async #takeUnread(): Promise<void> {
@@ -351,6 +365,7 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
 
   #closed(): void {
     this.#channelClosed = true
+    this.#goodbye?.end()
     // What came before the end is told before it.
     if (this.#unread.length > 0) return
     this.#end(new NamedMasterError('closed', 'The connection was cut without a goodbye; connect again.'), false)
@@ -369,18 +384,11 @@ class FramedLink<In extends Envelope, Out extends Envelope> implements Link<In, 
   async #leave(reason: NamedMasterError): Promise<void> {
     try {
       this.#channel.send(JSON.stringify([envelope('goodbye', reason.toFault())]))
-      const deadline = this.#clock.now() + GOODBYE_MS
-      await undefined
-      for (let ms = POLL_MS; this.#mayStillLeave(deadline); ms = Math.min(MAX_POLL_MS, ms * 2)) {
-        await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, ms))
-      }
+      this.#goodbye = new Goodbye(this.#clock)
+      await this.#goodbye.over
     } catch {
       // The channel is closed already: there is nobody to say goodbye to.
     }
     await this.#channel.close()
-  }
-
-  #mayStillLeave(deadline: number): boolean {
-    return !this.#channelClosed && this.#channel.bufferedAmount > 0 && this.#clock.now() < deadline
   }
 }

@@ -28,8 +28,8 @@ export interface MemoryOptions {
   readonly clock?: Clock
 }
 
-/** mulberry32: small, seeded, good enough to choose faults with. */
-function chances(seed: number): () => number {
+/** Numbers from 0 up to 1, the same for the same seed (mulberry32): small, and good enough to choose faults with. */
+export function chances(seed: number): () => number {
   let state = seed | 0
   return () => {
     state = (state + 0x6d2b79f5) | 0

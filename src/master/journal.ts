@@ -6,7 +6,7 @@
  * the last snapshot outgrow it, another is written beside them, while the master goes on, and what nobody needs is
  * deleted. A folder that does not hold together is an error, never a shorter history.
  */
-import { openStorage, type Storage, type Write } from '#storage'
+import { openStorage, SYNCS, type Storage, type Write } from '#storage'
 import { NamedMasterError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { JsonValue } from '../protocol/json.js'
@@ -70,9 +70,13 @@ export class MemoryJournal implements Journal {
 
 /**
  * @param data a folder; in a browser the name of a database
- * @throws storage-locked, storage-foreign, storage-newer, storage-damaged, storage-failed
+ * @throws storage-locked, storage-foreign, storage-newer, storage-damaged, storage-failed, invalid-config
  */
 export async function openJournal(data: string, options: StoredJournalOptions): Promise<StoredJournal> {
+  if (options.durability === 'disk' && !SYNCS) {
+    const sentence = "A browser's database does not wait for the disk: use the durability 'process'"
+    throw new NamedMasterError('invalid-config', sentence)
+  }
   const storage = await openStorage(data, 'master')
   try {
     return await StoredJournal.open(storage, options)
@@ -90,6 +94,8 @@ export class StoredJournal implements Journal {
   readonly #sync: boolean
   #moment: (() => Moment) | undefined
   #written = 0
+  /** The highest number that a client was given, also one that is forgotten: none is given twice. */
+  #newestClient = 0
   /** Characters of commits since the snapshot, and those of the snapshot. */
   #characters = 0
   #snapshotCharacters = 0
@@ -108,6 +114,7 @@ export class StoredJournal implements Journal {
   static async open(storage: Storage, options: StoredJournalOptions): Promise<StoredJournal> {
     const journal = new StoredJournal(storage, options)
     journal.kept = await readKept(storage)
+    journal.#newestClient = journal.kept?.newestClient ?? 0
     return journal
   }
 
@@ -157,9 +164,10 @@ export class StoredJournal implements Journal {
         { table: TABLES.seqs, key: keyOfVersion(client) },
       )
     }
-    const newest = Math.max(0, ...clients.map(({ client }) => client))
-    if (newest > 0) writes.push({ table: TABLES.meta, key: 'newest-client', value: newest })
+    const newest = Math.max(this.#newestClient, ...clients.map(({ client }) => client))
+    if (newest > this.#newestClient) writes.push({ table: TABLES.meta, key: 'newest-client', value: newest })
     await this.#storage.batch(writes, { sync: this.#sync })
+    this.#newestClient = newest
     this.#written = commits.at(-1)?.commit.version ?? this.#written
     this.#characters += characters
     for (const waiting of this.#waiting.splice(0)) waiting()
@@ -179,6 +187,9 @@ export class StoredJournal implements Journal {
     this.#closed = true
     for (const waiting of this.#waiting.splice(0)) waiting()
     await this.#snapshotting
+    // A log that lost its end to damage looks like one that a power cut made shorter, but for this.
+    const write: Write = { table: TABLES.meta, key: 'closed', value: this.#written }
+    if (this.#moment !== undefined) await this.#storage.batch([write], { sync: true }).catch(() => undefined)
     await this.#storage.close()
   }
 

@@ -18,7 +18,10 @@ import type { Term } from './terms.js'
 
 /** What lies where. Versions and client numbers are keys of sixteen digits, so that their order is the numbers'. */
 export const TABLES = {
-  /** `snapshot`: the latest that is whole; `newest-client`: the highest number that was given to a client. */
+  /**
+   * `snapshot`: the latest that is whole; `newest-client`: the highest number that was given to a client; `closed`: the
+   * version at which a life ended in order.
+   */
   meta: 'meta',
   /** By life: 0, 1, 2, ... */
   terms: 'terms',
@@ -84,7 +87,8 @@ export const toStored = ({ commit, writes, mutate }: LogEntry): v.InferInput<typ
 
 /** @returns undefined for a folder in which no life has begun. @throws storage-damaged, storage-failed */
 export async function readKept(storage: Storage): Promise<Kept | undefined> {
-  const latest = read(SnapshotRecord, await storage.table(TABLES.meta).get('snapshot'), 'the snapshot')
+  const meta = storage.table(TABLES.meta)
+  const latest = read(SnapshotRecord, await meta.get('snapshot'), 'the snapshot')
   if (latest === undefined) {
     for await (const [key] of storage.table(TABLES.commits).iterator({ limit: 1 }))
       throw damaged(`commit ${Number(key)} has no snapshot before it`)
@@ -96,13 +100,16 @@ export async function readKept(storage: Storage): Promise<Kept | undefined> {
     terms.push(demand(TermRecord, value, `term ${Number(key)}`))
     lives = Number(key) + 1
   }
+  const closed = read(Counter, await meta.get('closed'), 'the version of the last end') ?? 0
   const state = await readSnapshot(storage.table(TABLES.snapshots), latest)
+  const log = await readCommits(storage.table(TABLES.commits), latest.version, state)
+  if (log.version < closed) throw damaged(`commit ${log.version + 1} is missing`)
   return {
-    ...(await readCommits(storage.table(TABLES.commits), latest.version, state)),
+    ...log,
     terms,
     lives,
     clients: await readClients(storage),
-    newestClient: read(Counter, await storage.table(TABLES.meta).get('newest-client'), 'the newest client') ?? 0,
+    newestClient: read(Counter, await meta.get('newest-client'), 'the newest client') ?? 0,
     snapshotCharacters: latest.characters,
   }
 }

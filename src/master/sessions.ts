@@ -30,7 +30,7 @@ const SESSION_MS = 120_000
 /** Clients remembered though they are away; the oldest are forgotten first, and told so when they return. */
 const MAX_CLIENTS = 100_000
 /** A client that nobody has seen for so long is forgotten: a laptop in a drawer. Milliseconds: 30 days. */
-const FORGOTTEN_AFTER_MS = 30 * 24 * 3_600_000
+const FORGOTTEN_AFTER_MS = 2_592_000_000
 /** When a client was last seen is written no more often than this. */
 const SEEN_MS = 3_600_000
 

@@ -8,6 +8,9 @@ import { LevelStorage, readFormat, STORAGE_FORMAT, type Storage, type StorageKin
 
 export type { Range, Storage, StorageKind, Table, Write } from './storage.js'
 
+/** Level does not let IndexedDB be told to wait for the disk. */
+export const SYNCS = false
+
 /** @throws storage-locked, storage-foreign, storage-newer, storage-damaged, storage-failed */
 export async function openStorage(data: string, kind: StorageKind): Promise<Storage> {
   const name = `named-master/${kind}/${data}`

@@ -15,6 +15,9 @@ import { LevelStorage, readFormat, STORAGE_FORMAT, type Codec, type Storage, typ
 
 export type { Range, Storage, StorageKind, Table, Write } from './storage.js'
 
+/** Whether what is written with `sync` survives a power cut. */
+export const SYNCS = true
+
 interface Holder {
   readonly pid: number
   readonly since: string

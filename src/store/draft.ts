@@ -10,6 +10,7 @@ import { MAX_DEPTH, type JsonValue } from '../protocol/json.js'
 import { invalid, Session } from './draft-node.js'
 import { isArray, isContainer, nestsWithin, type Container, type Ledger } from './ledger.js'
 import { pointerTo } from './patch.js'
+import { revise } from './returned.js'
 
 /** Answers whether the program returned or changed anything. */
 export function runProgram(ledger: Ledger, program: (draft: unknown) => unknown): boolean {
@@ -25,7 +26,8 @@ export function runProgram(ledger: Ledger, program: (draft: unknown) => unknown)
         const sentence = 'A handler or mutator changed the given state and returned another value: do one of the two.'
         throw new NamedMasterError('ambiguous-mutator', sentence)
       }
-      ledger.root = session.enter(returned, MAX_DEPTH, () => '')
+      const whole = session.placed.size > 0 || !revise(session, returned)
+      if (whole) ledger.root = session.enter(returned, MAX_DEPTH, () => '')
     }
     if (session.placed.size > 0) new Untangling(session).visit(ledger.root as JsonValue, '', 0)
     return replaced || session.changed || returned !== undefined

@@ -77,6 +77,11 @@ export class Ledger {
     return this.#owned.has(container)
   }
 
+  /** How many keys it has: counted only where that is not known. */
+  keysOf(object: JsonObject): number {
+    return this.objectRecords.get(object)?.keys ?? this.#owned.get(object) ?? sizeOf(object)
+  }
+
   /** The container to write to instead of this one: itself, or a copy, which the caller puts in its place. */
   writable<C extends Container>(container: C): C {
     if (this.fresh.has(container) || this.recorded(container)) return container

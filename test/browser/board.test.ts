@@ -294,6 +294,8 @@ describe('the board', function () {
 
   it('ends in order, and starts again under the same name', async () => {
     const ada = await visit('Ada')
+    const count = await ada.locator('#count').textContent()
+    expect(Number(count)).to.be.greaterThan(0)
     await ada.close()
     const port = new URL(server!.url).port
     expect(await server!.end('SIGINT')).to.deep.equal({ code: 0, signal: null })
@@ -302,7 +304,8 @@ describe('the board', function () {
     await server.ready()
     const bob = await visit('Bob')
     await bob.locator('#link[data-status="connected"]').waitFor()
-    // Who was here when it ended is not here any more.
+    // What was on it is still there; who was here when it ended is not.
+    expect(await bob.locator('#count').textContent()).to.equal(count)
     expect(await bob.locator('#people li').count()).to.equal(0)
   })
 

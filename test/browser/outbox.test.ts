@@ -143,7 +143,10 @@ describe('a persistent outbox in Chromium', function () {
   it('is another one in every tab, a duplicated one included', async () => {
     const one = await open()
     const two = await open()
-    const [popup] = await Promise.all([context.waitForEvent('page'), one.evaluate(() => void globalThis.open(location.href))])
+    const [popup] = await Promise.all([
+      context.waitForEvent('page'),
+      one.evaluate(() => void globalThis.open(location.href)),
+    ])
     const clients = new Set<number | undefined>()
     for (const page of [one, two, popup]) {
       await page.waitForFunction(() => (window as Partial<PageWindow>).connected)
@@ -181,9 +184,11 @@ describe('a persistent outbox in Chromium', function () {
 
   it('cannot be where tabs cannot be kept apart, and says so', async () => {
     const { page } = await visit(context, site.at(INSECURE_HOST))
-    const error = await page.evaluate(() =>
-      window.connected.catch(({ code, message }: Error & { code: string }) => [code, message]),
-    )
+    const error = await page.evaluate(async () => {
+      const [outcome] = await Promise.allSettled([window.connected])
+      const { code, message } = (outcome as PromiseRejectedResult).reason as NamedMasterModule.NamedMasterError
+      return [code, message]
+    })
     expect(error).to.be.an('array').with.property('0', 'storage-failed')
     expect(error).to.have.property('1').that.includes('https')
   })

@@ -4,6 +4,7 @@ import * as master from 'named-master/master'
 import * as nameserver from 'named-master/nameserver'
 import * as slave from 'named-master/slave'
 import * as store from 'named-master/store'
+import * as testing from 'named-master/testing'
 
 export const program = async (): Promise<string> => {
   const garage = new Master('http://localhost:8002', { store: createStore({ count: 0 }) })
@@ -16,4 +17,4 @@ export const program = async (): Promise<string> => {
   return 'done'
 }
 
-export const rooms = { master, nameserver, slave, store }
+export const rooms = { master, nameserver, slave, store, testing }

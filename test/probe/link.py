@@ -7,7 +7,6 @@ document allows. The master's come as signals.
 import asyncio
 import re
 from collections import deque
-from contextlib import suppress
 from time import monotonic
 
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
@@ -21,6 +20,7 @@ OPEN_SECONDS = 20
 PING_SECONDS = 3
 SILENCE_SECONDS = 10
 GOODBYE_SECONDS = 1
+MAX_GOODBYE_SECONDS = 5
 
 MAX_MESSAGE_BYTES = 512 * 2**20
 
@@ -126,14 +126,12 @@ class Link:
         self._pump()
 
     async def close(self, code, sentence):
-        """Says goodbye, gives it a moment to leave, and closes."""
+        """Says goodbye, waits until the other end has closed or is silent, and closes."""
         self._say_goodbye(code, sentence)
-        if self._channel.readyState == "open" and self._channel.bufferedAmount > 0:
-            left = asyncio.Event()
-            self._channel.bufferedAmountLowThreshold = 0
-            self._channel.on("bufferedamountlow", left.set)
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(left.wait(), GOODBYE_SECONDS)
+        latest = monotonic() + MAX_GOODBYE_SECONDS
+        self._heard = monotonic()
+        while self._channel.readyState != "closed" and monotonic() < min(self._heard + GOODBYE_SECONDS, latest):
+            await asyncio.sleep(0.01)
         await self.cut()
 
     async def cut(self):

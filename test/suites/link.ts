@@ -71,8 +71,9 @@ export function linkSuite(name: string, join: () => Promise<Joined>): void {
       joined = await join()
     })
     afterEach(async () => {
-      await Promise.all(open.splice(0).map((link) => link.close('closed', 'The test is over.')))
-      await Promise.all([joined.left.close(), joined.right.close()])
+      const links = open.splice(0).map((link) => link.close('closed', 'The test is over.'))
+      // At once: a bare channel does not close because its other end says goodbye.
+      await Promise.all([...links, joined.left.close(), joined.right.close()])
     })
 
     it('delivers in order, whatever the sizes', async () => {

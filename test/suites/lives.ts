@@ -12,7 +12,7 @@ import { Session } from '#src/slave/session.js'
 import { Handlers, madeEvent, takePayload, type AnyHandler } from '#src/store/handlers.js'
 import type { Handler } from '#src/store/microstore.js'
 import type { Refusal } from '#src/store/pending.js'
-import { ManualClock } from './manual-clock.js'
+import { ManualClock } from 'named-master/testing'
 import { sessionsOf } from './slaves.js'
 
 const MEBIBYTE = 1024 * 1024

@@ -13,7 +13,7 @@ async function main([url = '', name = '', data = '', life = '']: readonly string
   const slave = new Slave(url, { outbox: 'persistent', data, log: () => undefined })
   const say = (told: Told): void => void process.send?.(told)
   slave.events.on('refused', ({ code }) => say({ refused: code }))
-  if (!(await slave.connect(name))) throw slave.lastError
+  await slave.connect(name, { wait: true })
   for (let i = 0; ; i += AT_ONCE) {
     const tokens = Array.from({ length: AT_ONCE }, (_, k) => `${life}-${i + k}`)
     for (const [k, token] of tokens.entries()) {

@@ -72,7 +72,6 @@ export class RawSlave {
   }
 
   frame(frame: string | Uint8Array<ArrayBuffer>): void {
-    // wrtc crashes the process when it is given a frame between the end of a channel and its event.
     if (!this.isOpen()) return
     if (typeof frame === 'string') this.#channel.send(frame)
     else this.#channel.send(frame)
@@ -180,10 +179,11 @@ export class RawSlave {
     // Answered as any living end would, so that nothing here ends for being silent.
     if (message.command === 'ping') {
       if (this.#answersPings) this.say({ ...envelope('pong', {}), uuid: message.uuid })
-    } else {
-      this.heard.push(message)
-      this.#look()
+      return
     }
+    this.heard.push(message)
+    this.#look()
+    if (message.command === 'goodbye') this.#channel.close()
   }
 
   #look(): void {

@@ -9,7 +9,7 @@ import { parseDown, parseUp, type Down, type Up, type UpCommand, type UpPayload 
 import { newSecret } from '#src/signal/secret.js'
 import { createStore } from '#src/store/index.js'
 import { coreOf, type StoreCore } from '#src/store/store.js'
-import type { ManualClock } from './manual-clock.js'
+import type { ManualClock } from 'named-master/testing'
 
 const MEBIBYTE = 1024 * 1024
 
@@ -18,6 +18,7 @@ export class HandMadeSlave {
   readonly heard: Down[] = []
   readonly closed: Promise<string>
   readonly #link: Link<Down, Up>
+  readonly #asked = new Set<Down>()
 
   constructor(link: Link<Down, Up>) {
     this.#link = link
@@ -31,6 +32,18 @@ export class HandMadeSlave {
 
   say<C extends UpCommand>(command: C, payload: UpPayload<C>): void {
     this.#link.send(envelope(command, payload) as Up)
+  }
+
+  /** The next message of a command that has not been asked for. */
+  async hears<C extends Down['command']>(command: C): Promise<Extract<Down, { command: C }>> {
+    for (;;) {
+      const [found] = this.all(command).filter((message) => !this.#asked.has(message))
+      if (found !== undefined) {
+        this.#asked.add(found)
+        return found
+      }
+      await new Promise<void>((resolve) => void this.#link.events.once('message', () => resolve()))
+    }
   }
 
   all<C extends Down['command']>(command: C): Extract<Down, { command: C }>[] {

@@ -1,16 +1,15 @@
 /**
- * A slave of a world (world.ts): its session, the links it goes over, and what its program sees. It writes down what it
- * changed and what became of that, and whether anything was shown or told that may not be.
+ * A slave of a world (world.ts), and what its program sees. It writes down what it changed and what became of that, and
+ * whether anything was shown or told that may not be.
  */
-import { v7 } from 'uuid'
-import type { NamedMasterError } from '#src/errors.js'
-import { Session } from '#src/slave/session.js'
-import { Handlers, madeEvent } from '#src/store/handlers.js'
+import type { WorldSlave } from 'named-master/testing'
+import type { ErrorCode, NamedMasterError } from '#src/errors.js'
+import type { Up } from '#src/protocol/replication.js'
+import type { Session } from '#src/slave/session.js'
+import { sessionOf } from '#src/testing/world-slave.js'
 import { deeds, subscribe, type Deed, type DeedName, type State } from './world-program.js'
-import type { World, WorldPair } from './world.js'
+import type { World } from './world.js'
 
-/** Milliseconds until a slave whose link was lost has the next. */
-const REDIAL_MS = 30
 /** A change of a slave, and what became of it. */
 interface Made {
   readonly seq: number
@@ -25,17 +24,14 @@ export class SlaveSide {
   readonly session: Session
   readonly changes: Made[] = []
   readonly #world: World
-  readonly #latency: number
+  readonly #slave: WorldSlave<State>
   readonly #own: string
   readonly #faults: string[] = []
   /** The tokens of others' events as its handlers saw them; `reset` where some may be missing. */
   readonly #heard: string[] = []
-  #pair: WorldPair | undefined
-  #away = false
   #answers = 8
   #byReset = false
   #secret: string | undefined
-  #redial: unknown
   #lastOwn = 0
   /** By how much the own counter went back, and how many own changes were given back: no more than that. */
   #drops = 0
@@ -43,34 +39,22 @@ export class SlaveSide {
   openPromises = 0
   #unreported: number[] = []
 
-  constructor(world: World, name: string, latency: number) {
+  constructor(world: World, slave: WorldSlave<State>, name: string) {
     this.#world = world
+    this.#slave = slave
     this.name = name
-    this.#latency = latency
     this.#own = `own-${name}`
-    const handlers = new Handlers(() => {})
-    this.session = new Session({
-      handlers,
-      clock: world.clock,
-      log: (level, sentence, details) => {
-        if (level === 'error') this.#faults.push(`${sentence}: ${String(details?.['error'])}`)
-      },
-    })
-    subscribe(
-      (event, handler) => handlers.on(event, handler),
-      (event, payload) => handlers.emittedInside(event, payload as never),
-      'slave',
-    )
-    handlers.on(/^/, (_, payload, { phase, id }) => {
-      const { token } = payload as { token: string }
+    this.session = sessionOf(slave)
+    subscribe((event, handler) => slave.on(event, handler as never), (event, payload) => slave.emit(event, payload), 'slave') // prettier-ignore
+    slave.on<{ token: string }>(/^/, (_, { token }, { phase, id }) => {
       if (phase === 'commit' && !id.includes('/')) this.#heard.push(token)
     })
-    this.session.events.on('changed', () => this.#look())
+    slave.subscribe(() => this.#look())
     this.session.events.on('caughtUp', ({ by }) => by === 'snapshot' && this.#heard.push('reset'))
-    this.session.events.on('refused', ({ seq, error }) => this.#refused(seq, error))
+    slave.events.on('refused', ({ seq, code }) => this.#refused(seq, code))
     if (world.options.eager === true) {
-      this.session.events.on('changed', () => this.#answer('push'))
-      this.session.events.on('refused', () => this.#answer('own'))
+      slave.subscribe(() => this.#answer('push'))
+      slave.events.on('refused', () => this.#answer('own'))
       this.session.replica.events.on('settled', () => this.#answer('onGuess'))
       this.session.events.on('caughtUp', () => this.#answer('transfer'))
     }
@@ -83,7 +67,12 @@ export class SlaveSide {
 
   get rests(): boolean {
     const { replica, link } = this.session
-    return link?.open === true && replica.live && replica.pending === 0 && replica.version === this.#world.core.version
+    return (
+      link?.open === true &&
+      replica.live &&
+      replica.pending === 0 &&
+      replica.version === this.#world.living.master.version
+    )
   }
 
   do(key: DeedName): void {
@@ -96,19 +85,18 @@ export class SlaveSide {
     const made: Made = { seq: before + 1, key, token, counts: deed.counts, outcome: 'pending' }
     this.changes.push(made)
     try {
-      if ('emit' in deed) replica.emit(madeEvent(deed.emit, deed.payload))
-      else replica.mutate((state) => deed.mutate(state as State), v7(), 0)
+      if ('emit' in deed) this.#slave.emit(deed.emit, deed.payload)
+      else this.#slave.mutate(deed.mutate)
     } catch (error) {
       if (replica.latestSeq !== before || key !== 'picky') this.#faults.push(`${key} threw ${String(error)}`)
     }
     if (replica.latestSeq === before) this.changes.pop()
-    this.session.flushSoon()
     this.#look()
   }
 
   /** A volatile event, which changes nothing anywhere. */
   wave(): void {
-    this.session.volatile(madeEvent('wave', { by: this.name, token: 'wave' }))
+    this.#slave.volatile.emit('wave', { by: this.name, token: 'wave' })
   }
 
   async call(method: 'echo' | 'slow' | 'fail'): Promise<void> {
@@ -116,8 +104,7 @@ export class SlaveSide {
     const least = this.changes.filter(({ counts }) => counts === this.#own).length
     this.openPromises++
     try {
-      const { calls, replica } = this.session
-      const result = await calls.call(method, { token, by: this.name, least }, replica.latestSeq, {})
+      const result = await this.#slave.call(method, { token, by: this.name, least })
       if (result !== token || this.#world.runs.get(token) !== 1)
         this.#faults.push(`call ${token} gave ${String(result)}`)
     } catch (error) {
@@ -134,7 +121,7 @@ export class SlaveSide {
     const target = this.session.replica.latestSeq
     this.openPromises++
     try {
-      await this.session.settled()
+      await this.#slave.settled()
       if (this.#unreported.some((seq) => seq <= target))
         this.#faults.push('settled() resolved though a change was refused')
     } catch {
@@ -147,58 +134,25 @@ export class SlaveSide {
       this.#faults.push('settled() came early')
   }
 
-  join(): void {
-    this.#world.clock.clearTimeout(this.#redial)
-    this.#redial = undefined
-    const byReset = this.#byReset
-    const secret = this.#secret
-    const pair = this.#world.connect(
-      this.#latency,
-      (message) => {
-        if (message.command !== 'hello') return message
-        const { position, ...rest } = message.payload
-        const payload = {
-          ...rest,
-          ...(byReset || position === undefined ? {} : { position }),
-          ...(secret && { secret }),
-        }
-        return { ...message, payload }
-      },
-      () => ({ lowestCall: this.session.calls.lowest }),
-    )
-    this.#pair = pair
-    this.#byReset = false
-    pair.left.events.on('close', () => {
-      if (this.#pair !== pair) return
-      this.#pair = undefined
-      // Once something is wrong, that is enough.
-      if (!this.#away && this.#faults.length === 0)
-        this.#redial ??= this.#world.clock.setTimeout(() => this.join(), REDIAL_MS)
-    })
-    this.session.attach(pair.left).catch(() => {
-      // It was cut before; the next one is on its way.
-    })
-  }
-
   cut(): void {
-    this.#pair?.cut()
+    this.#slave.cut()
   }
 
-  /** A new link while the old one is as good as ever. */
   move(): void {
-    if (!this.#away) this.join()
+    this.#slave.move()
+  }
+
+  leave(): void {
+    this.#slave.leave()
+  }
+
+  comeBack(): void {
+    this.#slave.comeBack()
   }
 
   /** Cut, and back as one whose position the master's log no longer has. */
   comeBackByReset(): void {
     this.#byReset = true
-    this.cut()
-  }
-
-  leave(): void {
-    this.#away = true
-    this.#world.clock.clearTimeout(this.#redial)
-    this.#redial = undefined
     this.cut()
   }
 
@@ -208,10 +162,13 @@ export class SlaveSide {
     this.comeBack()
   }
 
-  comeBack(anew = false): void {
-    this.#away = false
-    if (anew) this.cut()
-    if (this.#pair === undefined) this.join()
+  /** What a message of its becomes before it leaves. */
+  says(message: Up): Up {
+    if (message.command !== 'hello') return message
+    const { position, secret, ...rest } = message.payload
+    const byReset = this.#byReset || position === undefined
+    this.#byReset = false
+    return { ...message, payload: { ...rest, secret: this.#secret ?? secret, ...(byReset ? {} : { position }) } }
   }
 
   faults(): string[] {
@@ -227,7 +184,8 @@ export class SlaveSide {
 
   /** What its handlers saw are others' events in the order of the commits, without a gap unless there was a reset. */
   #order(): string[] {
-    const own = new Set(this.changes.map(({ token }) => token))
+    // What it was told is of unknown outcome it hears like another's, if it was taken.
+    const own = new Set(this.changes.filter(({ outcome }) => outcome !== 'unknown').map(({ token }) => token))
     const all = this.#world.commits.flatMap(({ events }) => {
       const [first] = events
       return first === undefined ? [] : [(first.payload as { token: string }).token]
@@ -263,7 +221,7 @@ export class SlaveSide {
     this.#lastOwn = own
   }
 
-  #refused(seq: number, { code }: NamedMasterError): void {
+  #refused(seq: number, code: ErrorCode): void {
     this.#unreported.push(seq)
     const made = this.changes.find((change) => change.seq === seq)
     if (made?.outcome !== 'pending') return void this.#faults.push(`${seq} was refused when it was ${made?.outcome}`)

@@ -1,7 +1,7 @@
 /** The other end of a link, when it asks and does not read. */
 import { expect } from 'chai'
 import { linkPair } from '#src/link/memory.js'
-import { ManualClock } from '../suites/manual-clock.js'
+import { ManualClock } from 'named-master/testing'
 import { closed, options, say, type Said } from '../suites/link.js'
 
 describe('a link with an end that does not read', () => {

@@ -1,6 +1,6 @@
 /** One hostile slave and what it can make its master do. */
 import { expect } from 'chai'
-import { ManualClock } from '../suites/manual-clock.js'
+import { ManualClock } from 'named-master/testing'
 import { sessionsOf } from '../suites/slaves.js'
 
 describe('sessions with a hostile slave', () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { NamedMasterError } from '#src/errors.js'
 import { Calls, type CallOptions } from '#src/slave/calls.js'
-import { ManualClock } from '../suites/manual-clock.js'
+import { ManualClock } from 'named-master/testing'
 
 /** What a promise came to, as far as it has. */
 interface Outcome {

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { NamedMasterError } from '#src/errors.js'
 import { Outbox } from '#src/slave/outbox.js'
 import { ADDRESS, Disk, Life, type MasterSide } from '../suites/lives.js'
-import { ManualClock } from '../suites/manual-clock.js'
+import { ManualClock } from 'named-master/testing'
 import { failure, thrownBy } from '../suites/setting.js'
 import { sessionsOf } from '../suites/slaves.js'
 

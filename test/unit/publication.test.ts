@@ -7,7 +7,7 @@ import { coreOf, createStore } from '#src/store/store.js'
 import { Authority } from '#src/store/authority.js'
 import { envelope } from '#src/protocol/envelope.js'
 import { parseDown } from '#src/protocol/replication.js'
-import { ManualClock } from '../suites/manual-clock.js'
+import { ManualClock } from 'named-master/testing'
 
 interface Write {
   readonly batch: JournalBatch

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import * as fc from 'fast-check'
-import { deedNames, type DeedName } from '../suites/world-program.js'
+import { deedNames, type DeedName, type State } from '../suites/world-program.js'
 import { World, type WorldOptions } from '../suites/world.js'
 
 /** Some seconds; who changes a rule of replication sets WORLD_RUNS to some thousands. */
@@ -8,7 +8,7 @@ const RUNS = Number(process.env['WORLD_RUNS'] ?? 300)
 /** On a machine with other work to do fewer are tried. */
 const MAX_MS = 10_000 + RUNS * 50
 
-const events = ['cut', 'leave', 'return', 'move', 'reset', 'settled', 'echo', 'slow', 'fail', 'wave', 'burst', 'enqueue', 'disk', 'restart', 'master'] as const // prettier-ignore
+const events = ['cut', 'leave', 'return', 'move', 'reset', 'settled', 'echo', 'slow', 'fail', 'wave', 'burst', 'enqueue', 'disk', 'restart', 'forget', 'kill', 'master'] as const // prettier-ignore
 /** What takes long. */
 const seldom = ['flood', 'nap', 'night'] as const
 type Step = { readonly who: number; readonly what: (typeof events)[number] | (typeof seldom)[number] | DeedName; readonly deed: DeedName; readonly wait: number } // prettier-ignore
@@ -55,6 +55,8 @@ async function take(world: World, { who, what, deed, wait }: Step): Promise<void
     case 'enqueue': world.enqueue(); break
     case 'disk': world.failDisk(1 + wait * 10); break
     case 'restart': await world.restart(); break
+    case 'forget': await world.restart(true); break
+    case 'kill': await world.kill(); break
     case 'flood': if (world.options.rate !== Infinity) world.flood(); break
     case 'nap': await world.clock.sleep(15_000); break
     case 'night': await world.clock.advance(130_000); break
@@ -65,7 +67,7 @@ async function take(world: World, { who, what, deed, wait }: Step): Promise<void
 }
 
 async function live(options: WorldOptions, steps: readonly Step[]): Promise<void> {
-  const world = new World(options)
+  const world = await World.begin(options)
   await world.clock.advance(0)
   for (const each of steps) await take(world, each)
   await world.quiesce()
@@ -79,21 +81,21 @@ async function live(options: WorldOptions, steps: readonly Step[]): Promise<void
 const steps = (...all: [who: number, what: Step['what'], wait?: number][]): Step[] =>
   all.map(([who, what, wait = 0]) => ({ who, what, deed: 'own', wait }))
 
-const world = (latencies: readonly number[], more: Partial<WorldOptions> = {}): World =>
-  new World({ seed: 1, latencies, ...more })
-
 /** All are connected and at rest. */
 async function settledWorld(latencies: readonly number[], more: Partial<WorldOptions> = {}): Promise<World> {
-  const made = world(latencies, more)
+  const made = await World.begin({ seed: 1, latencies, ...more })
   await made.rest(() => made.rests)
   return made
 }
 
-async function endWell(living: World): Promise<void> {
+/** @returns the state that all had in the end */
+async function endWell(living: World): Promise<State> {
   await living.quiesce()
   expect(living.faults()).to.deep.equal([])
+  const state = living.store.getState()
   await living.end()
   expect(living.clock.timers).to.equal(0)
+  return state
 }
 
 /** A fault that the property must find. */
@@ -116,6 +118,17 @@ describe('a world of slaves', function () {
   })
 
   describe('as it was found broken', () => {
+    it('a number given to two clients, when the first had been forgotten and a third written anew', async () => {
+      const three = await settledWorld([1, 1, 1])
+      // Its record is written again, since it has heard by now that it was new.
+      three.slaves[0]!.cut()
+      await three.rest(() => three.rests)
+      await three.restart(true)
+      await three.rest(() => three.rests)
+      expect(three.living.master.slaves.map(({ client }) => client)).to.have.members([4, 5, 6])
+      await endWell(three)
+    })
+
     it('a mutate that changes nothing, made on a change that is not answered', () =>
       live({ seed: 0, latencies: [0] }, steps([0, 'own'], [0, 'cut'], [0, 'serve'])))
 
@@ -125,13 +138,13 @@ describe('a world of slaves', function () {
     it('a cut that takes the welcome which says that the slave is not known', () =>
       live(
         { seed: 0, latencies: [50] },
-        steps([0, 'wave', 150], [0, 'own', 75], [0, 'cut'], [0, 'restart', 95], [0, 'cut']),
+        steps([0, 'wave', 150], [0, 'own', 75], [0, 'cut'], [0, 'forget', 95], [0, 'cut']),
       ))
 
     it('a cut between that welcome and the state that follows it', () =>
       live(
         { seed: 0, latencies: [50], rate: 50_000, frame: 1000 },
-        steps([0, 'wave', 300], [0, 'own', 80], [0, 'cut'], [0, 'restart', 150], [0, 'cut']),
+        steps([0, 'wave', 300], [0, 'own', 80], [0, 'cut'], [0, 'forget', 150], [0, 'cut']),
       ))
 
     it('a commit of our own in one frame with a welcome that was made before it', () =>
@@ -147,8 +160,8 @@ describe('a world of slaves', function () {
       for (const slave of two.slaves) slave.do('n')
       await two.clock.advance(1)
     }
-    await endWell(two)
-    expect(two.store.getState().count['n']).to.equal(200)
+    const { count } = await endWell(two)
+    expect(count['n']).to.equal(200)
     expect(two.slaves.map(({ state }) => state?.count['n'])).to.deep.equal([200, 200])
   })
 
@@ -204,9 +217,9 @@ describe('a world of slaves', function () {
     }
     away!.do('own')
     away!.comeBack()
-    await endWell(two)
+    const { count } = await endWell(two)
     expect(hows).to.deep.equal(['snapshot'])
-    expect(two.store.getState().count).to.include({ 'own-s0': 2, n: 13 })
+    expect(count).to.include({ 'own-s0': 2, n: 13 })
   })
 
   it('keeps one session of two tabs with one secret: it moves to whoever says hello', async () => {
@@ -227,15 +240,17 @@ describe('a world of slaves', function () {
     second!.comeBackAs(secrets[0]!)
     await two.rest(() => reasons.length > 0)
     expect(reasons).to.deep.equal(['moved'])
-    expect(two.sessions.present.map(({ client }) => client)).to.deep.equal([1])
+    expect(two.living.master.slaves.map(({ client }) => client)).to.deep.equal([1])
     await two.end()
   })
 
   describe('would tell', () => {
     it('of a master that does not look at the base of a mutate', () =>
       isFound({
-        up: (message, { core }) =>
-          message.command === 'mutate' ? { ...message, payload: { ...message.payload, base: core.version } } : message,
+        up: (message, { living }) => {
+          if (message.command !== 'mutate') return message
+          return { ...message, payload: { ...message.payload, base: living.master.version } }
+        },
       }))
 
     it('of a slave that applies a commit twice', () =>

@@ -5,7 +5,7 @@ import { loadRtc } from '#rtc'
 import { Connection } from '#src/link/datachannel.js'
 import { nativeConnections } from '#src/link/native.js'
 import { codeOf, Fixture, silent } from '../integration/nameserver-fixture.js'
-import { ManualClock } from '../suites/manual-clock.js'
+import { ManualClock } from 'named-master/testing'
 
 describe('a master and who only knocks', () => {
   const fixture = new Fixture()

@@ -5,7 +5,7 @@
 import { expect } from 'chai'
 import type { Slave } from 'named-master'
 import { Program } from '../suites/programs.js'
-import { failure, hears, Setting } from '../suites/setting.js'
+import { failure, Setting } from '../suites/setting.js'
 
 interface Part {
   readonly id: string
@@ -247,7 +247,7 @@ describe('examples/database', function () {
     await db.put(part('pads', { amount: 4 }))
     const watcher = parts('watch')
     await watcher.prints(/watching/)
-    const back = hears(one.events, 'reset')
+    const back = new Promise<void>((resolve) => void one.on('db.opened', () => resolve()))
     expect(await master.end()).to.equal(0)
     expect((await startMaster())[1]).to.equal('1')
     await back

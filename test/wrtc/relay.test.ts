@@ -13,7 +13,7 @@ import { newSecret } from '#src/signal/secret.js'
 import { NameClient } from '#src/signal/name-client.js'
 import { attempt, selectedPair } from '../suites/attempt.js'
 import { Coturn, type CoturnOptions } from '../suites/coturn.js'
-import { ManualClock } from '../suites/manual-clock.js'
+import { ManualClock } from 'named-master/testing'
 import { recordingRtc, Setting } from '../suites/setting.js'
 
 const PASSWORD = { username: 'ada', credential: 'a password' }

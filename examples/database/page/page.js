@@ -81,7 +81,8 @@ slave.on('db.changed', (_state, /** @type {{ changes: Change[] }} */ { changes }
 slave.events.on('status', (status) => {
   if (status === 'connected') void refresh()
 })
-// Events in between were not told: the master was started anew, or this page was far behind.
+// What was written last may not have been told, or not what happened while this page was far behind.
+slave.on('db.opened', () => void refresh())
 slave.events.on('reset', () => void refresh())
 
 // ---- what is asked for

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
-import { lifetime } from '#nameserver/lifetime.js'
+import { lifetime } from '#src/clock.js'
 import { ManualClock } from '../integration/nameserver-fixture.js'
 
-describe('name server: lifetime', () => {
+describe('a lifetime', () => {
   it('fires until it ends, and nothing after it', () => {
     const clock = new ManualClock()
     const life = lifetime(clock)
