@@ -166,7 +166,8 @@ export class StoredJournal implements Journal {
     }
     const newest = Math.max(this.#newestClient, ...clients.map(({ client }) => client))
     if (newest > this.#newestClient) writes.push({ table: TABLES.meta, key: 'newest-client', value: newest })
-    await this.#storage.batch(writes, { sync: this.#sync })
+    // Who is known, to the disk whatever the durability: a client that a power cut made unknown could not be told what it lost.
+    await this.#storage.batch(writes, { sync: this.#sync || clients.length > 0 })
     this.#newestClient = newest
     this.#written = commits.at(-1)?.commit.version ?? this.#written
     this.#characters += characters

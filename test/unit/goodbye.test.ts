@@ -3,7 +3,7 @@ import type { Channel } from '#src/link/channel.js'
 import { createLink, type Link } from '#src/link/link.js'
 import { channelPair, linkPair } from '#src/link/memory.js'
 import { options, say, type Said } from '../suites/link.js'
-import { ManualClock } from '../suites/manual-clock.js'
+import { ManualClock } from 'named-master/testing'
 
 const LATENCY_MS = 10
 
