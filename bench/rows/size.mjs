@@ -1,8 +1,10 @@
 /** What a page loads, in kB with gzip: bundled and minified alike, for the browser. */
 import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
+import { loadedAtOnce } from '../../scripts/loaded-at-once.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -16,7 +18,7 @@ const PAGES = {
 export const processes = {}
 
 export async function run() {
-  const rounds = { 'named-master.js': [kilobytes(readFileSync(`${root}dist/browser/named-master.js`))] }
+  const rounds = { 'named-master.js': [kilobytes([readFileSync(`${root}dist/browser/named-master.js`)])] }
   for (const [name, contents] of Object.entries(PAGES)) rounds[name] = [kilobytes(await bundled(contents))]
   const aims = [
     { of: 'named-master/slave', atMost: 26 },
@@ -28,10 +30,14 @@ export async function run() {
 }
 
 async function bundled(contents) {
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     absWorkingDir: root,
     stdin: { contents, resolveDir: root },
+    outdir: '.',
     bundle: true,
+    // What a page asks for later is no part of what it loads.
+    splitting: true,
+    metafile: true,
     minify: true,
     format: 'esm',
     platform: 'browser',
@@ -40,7 +46,8 @@ async function bundled(contents) {
     write: false,
     logLevel: 'error',
   })
-  return outputFiles[0].contents
+  const loaded = loadedAtOnce(metafile, 'stdin.js')
+  return outputFiles.filter(({ path }) => loaded.has(basename(path))).map(({ contents }) => contents)
 }
 
-const kilobytes = (bytes) => gzipSync(bytes, { level: 9 }).length / 1000
+const kilobytes = (files) => files.reduce((sum, bytes) => sum + gzipSync(bytes, { level: 9 }).length, 0) / 1000

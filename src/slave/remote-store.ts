@@ -11,9 +11,10 @@ import type { Log } from '../log.js'
 import type { Patch } from '../protocol/replication.js'
 import { checkEventName, madeEvent, takePayload, type AnyHandler } from '../store/handlers.js'
 import type { Handler, Microstore, Mutator, StoreListener } from '../store/microstore.js'
+import type { Refusal } from '../store/pending.js'
 import { Notifier } from '../store/store.js'
 import type { CallOptions } from './calls.js'
-import { unsettled, type Session } from './session.js'
+import type { Session } from './session.js'
 
 export interface RemoteStoreEvents {
   /** A change of ours will not be: it is undone here. */
@@ -128,7 +129,6 @@ export class RemoteStore<S = unknown> implements Microstore<S> {
    * @throws NamedMasterError `not-connected` when that waits for another `connect()`
    */
   settled(): Promise<void> {
-    if (this.#session.resting && this.#session.replica.pending > 0) return Promise.reject(unsettled())
     return this.#session.settled()
   }
 
@@ -155,11 +155,13 @@ export class RemoteStore<S = unknown> implements Microstore<S> {
     })
   }
 
+  protected tellRefused({ seq, event, patch, error }: Refusal): void {
+    this.events.emit('refused', { code: error.code, message: error.message, seq, event, patch })
+  }
+
   #listen(session: Session): void {
     session.events.on('changed', (change) => this.#notifier.tell(change))
-    session.events.on('refused', ({ seq, event, patch, error }) => {
-      this.events.emit('refused', { code: error.code, message: error.message, seq, event, patch })
-    })
+    session.events.on('refused', (refusal) => this.tellRefused(refusal))
     session.events.on('caughtUp', ({ by, lost, first }) => {
       this.caughtUp()
       if (first) return

@@ -3,7 +3,8 @@
  * are not answered, the calls.
  *
  * Promises: the messages of one frame are taken together; nothing leaves before it may (replica.ts, calls.ts); a master
- * that sends what cannot be costs the link, and the state is asked for anew.
+ * that sends what cannot be costs the link, and the state is asked for anew. With an outbox a change is written there before
+ * it is sent, and deleted before the program is told what became of it.
  */
 import type { Clock } from '../clock.js'
 import { NamedMasterError } from '../errors.js'
@@ -20,6 +21,7 @@ import type { Refusal } from '../store/pending.js'
 import { Assembly } from '../store/pieces.js'
 import { Replica, type ReplicaEvents, type ReplicaMessage } from '../store/replica.js'
 import { Calls } from './calls.js'
+import type { Outbox } from './outbox.js'
 
 /** Bytes of one message to a master, as masters have it. */
 const MAX_UP_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -38,6 +40,7 @@ export interface SessionEvents {
   changed: ReplicaEvents['changed']
   caughtUp: ReplicaEvents['caughtUp']
   refused: ReplicaEvents['refused']
+  settled: ReplicaEvents['settled']
   /** There is no pursuit of a link any more. */
   rests: []
   /** The other end answered a heartbeat. */
@@ -48,7 +51,9 @@ export interface SessionOptions {
   readonly handlers: Handlers
   readonly clock: Clock
   readonly log: Log
-  readonly token?: string
+  readonly token?: string | undefined
+  /** Where changes outlive this process; without it they are kept in memory. It is closed by who opened it. */
+  readonly outbox?: Outbox | undefined
 }
 
 export class Session {
@@ -60,7 +65,8 @@ export class Session {
   readonly #clock: Clock
   readonly #log: Log
   /** What makes us the same client to the master on every link; shown to nobody else. */
-  readonly #secret = newSecret()
+  readonly #secret: string
+  readonly #outbox: Outbox | undefined
   #session: string | undefined
   #link: MasterLink | undefined
   #inbox: Down[] = []
@@ -69,6 +75,8 @@ export class Session {
   #flushing = false
   #unreported: Refusal[] = []
   #resting = true
+  /** Every change up to this seq is answered, and the program was told. */
+  #settledSeq: number
 
   constructor(options: SessionOptions) {
     this.#options = options
@@ -77,7 +85,21 @@ export class Session {
     this.handlers = options.handlers
     const report = (error: unknown): void => this.#log('error', 'A handler or listener of the slave threw', { error })
     this.events = new Events<SessionEvents>(report)
-    this.replica = new Replica({ handlers: options.handlers, report })
+    const { outbox } = options
+    this.#outbox = outbox
+    this.#secret = outbox?.secret ?? newSecret()
+    this.#session = outbox?.session
+    const kept = outbox && { kept: outbox.kept, admit: () => outbox.admit() }
+    this.replica = new Replica({ handlers: options.handlers, report, ...kept })
+    this.#settledSeq = this.replica.settledSeq
+    outbox?.serve({
+      unwritten: () => this.replica.unwritten(this.#link?.open === true),
+      session: () => this.#session,
+      written: (reach) => {
+        this.replica.written(reach)
+        this.flushSoon()
+      },
+    })
     this.calls = new Calls({
       clock: this.#clock,
       due: () => this.flushSoon(),
@@ -85,12 +107,25 @@ export class Session {
     })
     this.replica.events.on('changed', (change) => this.events.emit('changed', change))
     this.replica.events.on('caughtUp', (how) => this.events.emit('caughtUp', how))
-    this.replica.events.on('settled', () => this.flushSoon())
-    this.replica.events.on('refused', (refusal) => {
-      this.#unreported.push(refusal)
-      if (this.#unreported.length > MAX_UNREPORTED_REFUSALS) this.#unreported.shift()
-      this.events.emit('refused', refusal)
+    this.replica.events.on('settled', (seq) => {
+      this.flushSoon()
+      this.#onceKept(() => {
+        this.#settledSeq = seq
+        this.events.emit('settled', seq)
+      })
     })
+    this.replica.events.on('refused', (refusal) =>
+      this.#onceKept(() => {
+        this.#unreported.push(refusal)
+        if (this.#unreported.length > MAX_UNREPORTED_REFUSALS) this.#unreported.shift()
+        this.events.emit('refused', refusal)
+      }),
+    )
+  }
+
+  /** Whether all that was changed is answered, and the program was told. */
+  get idle(): boolean {
+    return this.#settledSeq >= this.replica.latestSeq
   }
 
   /** The link it goes over at present. */
@@ -170,12 +205,13 @@ export class Session {
         if (first === undefined) resolve()
         else reject(first.error)
       }
-      if (this.replica.settledSeq >= target) return done()
+      if (this.#settledSeq >= target) return done()
+      if (this.#resting) return reject(unsettled())
       const over = (): void => {
         for (const off of offs) off()
       }
       const offs = [
-        this.replica.events.on('settled', (seq) => {
+        this.events.on('settled', (seq) => {
           if (seq < target) return
           over()
           done()
@@ -300,7 +336,14 @@ export class Session {
     if (this.replica.live) this.replica.volatile({ ...event, id: uuid, at: timestamp }, client)
   }
 
+  #onceKept(tell: () => void): void {
+    if (this.#outbox === undefined) return tell()
+    this.#outbox.after(tell)
+    this.flushSoon()
+  }
+
   #flush(): void {
+    this.#outbox?.write()
     const link = this.#link
     if (link === undefined || !link.open || !this.replica.live) return
     for (const { command, payload, id, at } of this.replica.sendable()) {
@@ -320,7 +363,7 @@ export class Session {
 }
 
 /** What is changed waits for a connection that nobody is making. */
-export const unsettled = (): NamedMasterError =>
+const unsettled = (): NamedMasterError =>
   new NamedMasterError('not-connected', 'Not all changes are committed: connect() again, and they are sent')
 
 const unfit = (what: string): NamedMasterError => new NamedMasterError('invalid-message', `The master sent ${what}.`)

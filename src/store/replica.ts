@@ -18,16 +18,20 @@ import {
   type Position,
 } from '../protocol/replication.js'
 import { Events } from '../events.js'
+import { applyGuarded } from './guards.js'
 import { conflicts, pathsOf } from './patch.js'
 import type { Handlers } from './handlers.js'
 import type { EventInfo } from './microstore.js'
 import {
   PendingChanges,
+  type Kept,
   type Outgoing,
   type Pending,
   type PendingEmit,
   type PendingMutate,
+  type Reach,
   type Refusal,
+  type Unwritten,
 } from './pending.js'
 import { createTree, transact, type Change, type Tree } from './tree.js'
 import { messageOf } from './store.js'
@@ -49,12 +53,17 @@ export interface ReplicaOptions {
   /** Gets what a handler of somebody else's event threw. */
   readonly report: (error: unknown) => void
   readonly freeze?: boolean
+  /** There is an outbox, and this was in it: what is changed has to be taken there (`unwritten`) before it leaves. */
+  readonly kept?: Kept
+  /** Throws when the program's changes cannot be taken now. */
+  readonly admit?: () => void
 }
 
 export class Replica {
   readonly events: Events<ReplicaEvents>
   readonly #handlers: Handlers
   readonly #report: (error: unknown) => void
+  readonly #mayChange: () => void
   readonly #tree: Tree
 
   /** Where the confirmed state stands; undefined before the first welcome was reached. */
@@ -71,15 +80,18 @@ export class Replica {
   #refusals: DownPayload<'refused'>[] = []
 
   #client: number | undefined
-  readonly #pending = new PendingChanges()
-  #settledSeq = 0
+  readonly #pending: PendingChanges
+  #settledSeq: number
   /** Whether the next welcome is the first of its link. */
   #freshLink = false
 
   constructor(options: ReplicaOptions) {
     this.#handlers = options.handlers
     this.#report = options.report
+    this.#mayChange = options.admit ?? (() => undefined)
     this.events = new Events<ReplicaEvents>(options.report)
+    this.#pending = new PendingChanges(options.kept)
+    this.#settledSeq = this.#pending.settledSeq
     this.#tree = createTree(undefined, options.freeze === undefined ? {} : { freeze: options.freeze })
   }
 
@@ -131,8 +143,8 @@ export class Replica {
     const shown = this.#runMutator(mutator)
     // Also what does nothing is on top of the stack of changes until it is taken back.
     if (shown.patch.length === 0) return shown.undo()
-    const { patch, writes } = shown
-    this.#pending.mutate({ id, at, mutator, base: this.version, patch, writes, shown })
+    const { writes } = shown
+    this.#pending.mutate({ id, at, mutator, ...this.#made(shown) })
     this.#tell(pathsOf(writes))
   }
 
@@ -192,6 +204,14 @@ export class Replica {
     return this.live ? this.#pending.sendable() : []
   }
 
+  /** What the outbox has not been given yet, and that it has it now: see PendingChanges. `linked`: there is a link. */
+  unwritten(linked: boolean): Unwritten | undefined {
+    return this.#pending.unwritten(linked && this.live)
+  }
+  written(reach: Reach): void {
+    this.#pending.written(reach)
+  }
+
   /**
    * Takes a change back that `sendable` gave out and that cannot be sent (too large, say), and tells the program. What
    * follows it is given out again.
@@ -221,6 +241,7 @@ export class Replica {
     if (this.#handlers.busy) {
       throw new NamedMasterError('store-busy', 'The store cannot be changed inside a handler or a mutator')
     }
+    this.#mayChange()
     this.#pending.admit()
   }
 
@@ -380,7 +401,9 @@ export class Replica {
         this.#runForSending(pending)
       } else if (onlyShown || pending.stale || !this.#reapply(pending)) {
         onlyShown = true
-        pending.shown = this.#attempt(() => this.#runMutator(pending.mutator))
+        const { mutator } = pending
+        if (mutator === undefined) this.#reapply(pending)
+        else pending.shown = this.#attempt(() => this.#runMutator(mutator))
       }
       if (pending.shown !== undefined) for (const path of pathsOf(pending.shown.writes)) paths.add(path)
     }
@@ -408,20 +431,46 @@ export class Replica {
 
   /** A mutate that is not on its way: its patch is made anew on what is confirmed by now. */
   #runForSending(pending: PendingMutate): void {
+    const { mutator } = pending
+    if (mutator === undefined) return this.#judge(pending)
     try {
-      const change = this.#runMutator(pending.mutator)
+      const change = this.#runMutator(mutator)
       if (change.patch.length === 0) {
         change.undo()
         // What only a guess made empty may yet have something to write.
         if (!this.#pending.guesses(pending)) this.#pending.drop(pending)
         return
       }
-      const { patch, writes } = change
-      Object.assign(pending, { patch, writes, base: this.version, stale: false, shown: change })
+      this.#pending.remake(pending, this.#made(change))
     } catch (error) {
       const message = messageOf(error, 'The mutator threw when it was run again')
       this.#pending.giveBack(pending, new NamedMasterError('mutator-failed', message, { cause: error }))
     }
+  }
+
+  /** A mutate whose function is gone holds where it still writes over what it wrote over. */
+  #judge(pending: PendingMutate): void {
+    if (this.#pending.waits(pending)) return void this.#reapply(pending)
+    const { patch, guards } = pending
+    const applied = applyGuarded(this.#tree, patch, guards)
+    if (applied === undefined) {
+      const sentence =
+        'What it writes was changed meanwhile, and its function is gone: look at the patch, and do it again'
+      return this.#pending.giveBack(pending, new NamedMasterError('conflict-not-repeatable', sentence))
+    }
+    const { change: shown } = applied
+    this.#pending.remake(pending, { base: this.version, patch, writes: shown.writes, guards, shown })
+  }
+
+  /** A mutate as it is to be sent. For the outbox it is put on once more, to see what it writes over. */
+  #made(shown: Change): Pick<PendingMutate, 'base' | 'patch' | 'writes' | 'guards' | 'shown'> {
+    const { patch, writes } = shown
+    const made = { base: this.version, patch, writes }
+    if (!this.#pending.kept) return { ...made, guards: [], shown }
+    shown.undo()
+    const applied = applyGuarded(this.#tree, patch)
+    if (applied === undefined) throw new TypeError('A patch fits the state it was made on.')
+    return { ...made, guards: applied.guards, shown: applied.change }
   }
 
   #runMutator(mutator: (state: unknown) => unknown): Change {
