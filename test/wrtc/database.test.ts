@@ -5,7 +5,7 @@
 import { expect } from 'chai'
 import type { Slave } from 'named-master'
 import { Program } from '../suites/programs.js'
-import { failure, hears, Setting } from '../suites/setting.js'
+import { failure, Setting } from '../suites/setting.js'
 
 interface Part {
   readonly id: string
