@@ -5,13 +5,14 @@
  * has been connected, only `disconnect()` and a final refusal end it: it comes back by itself, and what was changed
  * meanwhile is sent then.
  */
-import { v7 } from 'uuid'
+
 import type { RtcEngine } from '#rtc'
 import { systemClock, type Clock } from '../clock.js'
 import { NamedMasterError, type ErrorCode } from '../errors.js'
 import { Events } from '../events.js'
 import { checkPolicy } from '../link/native.js'
 import { consoleLog, type Log } from '../log.js'
+import { newUuid } from '../protocol/envelope.js'
 import { NAME_RULE, normalizeName } from '../protocol/naming.js'
 import type { Patch } from '../protocol/replication.js'
 import { parseUrl } from '../signal/name-client.js'
@@ -189,7 +190,7 @@ export class Slave<S = unknown> implements Microstore<S> {
    */
   mutate(mutator: Mutator<S>): S {
     if (typeof mutator !== 'function') throw new TypeError('mutate(mutator): the mutator must be a function')
-    this.#session.replica.mutate((state) => mutator(state as S), v7(), Date.now())
+    this.#session.replica.mutate((state) => mutator(state as S), newUuid(), Date.now())
     this.#session.flushSoon()
     return this.getState()
   }
