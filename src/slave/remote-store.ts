@@ -4,10 +4,10 @@
  * Promises: code written against a local store runs on this one. It knows nothing of names, sockets or links: whoever made
  * the session sees to those.
  */
-import { v7 } from 'uuid'
 import { NamedMasterError, type ErrorCode } from '../errors.js'
 import { Events } from '../events.js'
 import type { Log } from '../log.js'
+import { newUuid } from '../protocol/envelope.js'
 import type { Patch } from '../protocol/replication.js'
 import { checkEventName, madeEvent, takePayload, type AnyHandler } from '../store/handlers.js'
 import type { Handler, Microstore, Mutator, StoreListener } from '../store/microstore.js'
@@ -105,7 +105,7 @@ export class RemoteStore<S = unknown> implements Microstore<S> {
    */
   mutate(mutator: Mutator<S>): S {
     if (typeof mutator !== 'function') throw new TypeError('mutate(mutator): the mutator must be a function')
-    this.#session.replica.mutate((state) => mutator(state as S), v7(), Date.now())
+    this.#session.replica.mutate((state) => mutator(state as S), newUuid(), Date.now())
     this.#session.flushSoon()
     return this.getState()
   }

@@ -5,8 +5,8 @@
  * what they emit queues behind them. RegExps are copied without `g` and `y` and live only here. Nothing is caught: the
  * caller owns the transaction and rolls it back.
  */
-import { v7 } from 'uuid'
 import { NamedMasterError } from '../errors.js'
+import { newUuid } from '../protocol/envelope.js'
 import { copyJson, equalJson, isWellFormed, type JsonValue } from '../protocol/json.js'
 import { MAX_EVENT_CHARACTERS, MAX_EVENTS_PER_COMMIT, type CommittedEvent } from '../protocol/replication.js'
 import type { EventInfo, Phase } from './microstore.js'
@@ -192,7 +192,7 @@ export function checkEventName(event: unknown): string {
 /** An event of this end's own, with the id and the time that both ends will see. */
 export const madeEvent = (event: string, payload: JsonValue | undefined): CommittedEvent => ({
   event,
-  id: v7(),
+  id: newUuid(),
   at: Date.now(),
   ...(payload === undefined ? {} : { payload }),
 })

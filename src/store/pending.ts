@@ -158,6 +158,10 @@ export class PendingChanges {
     return this.#list.slice(this.#unsentFrom()).some(({ kind }) => kind === 'mutate')
   }
 
+  get hasMutate(): boolean {
+    return this.#list.some(({ kind }) => kind === 'mutate')
+  }
+
   find(seq: number): Pending | undefined {
     return this.#list.find((pending) => pending.seq === seq)
   }

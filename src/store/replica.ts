@@ -341,18 +341,50 @@ export class Replica {
 
   /** Applies the commits that came to the confirmed state, and adds the paths they wrote; tells handlers of others' events. */
   #applyAhead(paths: Set<string>, telling = true): void {
+    const mutates = this.#pending.hasMutate
+    let run: Commit[] = []
+    const applyRun = (): void => {
+      const commits = run
+      run = []
+      if (commits.length > 0) this.#applyTogether(commits, paths, telling)
+    }
     for (const commit of this.#ahead.splice(0)) {
-      if (commit.version <= this.version) continue
-      if (commit.version !== this.version + 1) throw impossible(`version ${commit.version} came after ${this.version}`)
-      const transaction = this.#tree.begin()
-      if (!transaction.apply(commit.patch)) {
-        transaction.rollback()
-        throw impossible(`the patch of version ${commit.version} does not fit`)
+      const expected = this.version + run.length + 1
+      if (commit.version < expected) continue
+      if (commit.version > expected) {
+        applyRun()
+        throw impossible(`version ${commit.version} came after ${this.version}`)
       }
-      const { writes } = transaction.finish()
+      run.push(commit)
+      if (mutates || (telling && this.#isHeard(commit))) applyRun()
+    }
+    applyRun()
+  }
+
+  /** Whether a handler is to see the state as it is right after this commit. */
+  #isHeard(commit: Commit): boolean {
+    return !this.#isOwn(commit) && commit.events.some((event) => !this.#handlers.rests(event, []))
+  }
+
+  #isOwn({ origin }: Commit): boolean {
+    return origin !== undefined && origin.client === this.#client
+  }
+
+  /** Commits between which nobody looks at the state are one transaction. */
+  #applyTogether(commits: readonly Commit[], paths: Set<string>, telling: boolean): void {
+    const transaction = this.#tree.begin()
+    if (!commits.every(({ patch }) => transaction.apply(patch))) {
+      transaction.rollback()
+      if (commits.length === 1) throw impossible(`the patch of version ${this.version + 1} does not fit`)
+      // Those before the one that does not fit are taken.
+      for (const commit of commits) this.#applyTogether([commit], paths, telling)
+      return
+    }
+    const { writes } = transaction.finish()
+    for (const path of pathsOf(writes)) paths.add(path)
+    for (const commit of commits) {
       this.#moveTo(commit.version)
-      for (const path of pathsOf(writes)) paths.add(path)
-      const seq = commit.origin?.client === this.#client ? commit.origin?.seq : undefined
+      const seq = this.#isOwn(commit) ? commit.origin?.seq : undefined
       // A client's own mutates never conflict with each other: the later was made on the earlier.
       if (seq === undefined || this.#pending.find(seq)?.kind !== 'mutate') this.#markStale(writes)
       if (seq !== undefined) this.#pending.committed(seq)

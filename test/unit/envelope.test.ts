@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import * as v from 'valibot'
-import { Json, Timestamp, Uuid, envelope, parser } from '#src/protocol/envelope.js'
+import { Json, Timestamp, Uuid, envelope, newUuid, parser } from '#src/protocol/envelope.js'
 import { parseAcknowledgement, parseClientMessage, parseServerMessage } from '#src/protocol/naming.js'
 import { clientVocabulary, serverVocabulary } from '#src/protocol/naming.js'
 import { downVocabulary, parseDown, parseUp, upVocabulary } from '#src/protocol/replication.js'
@@ -53,6 +53,17 @@ describe('envelope', () => {
       )
     })
   }
+
+  it('makes uuids of version 7, with the time of now, and none twice', () => {
+    const before = Date.now()
+    const made = Array.from({ length: 2000 }, newUuid)
+    const after = Date.now()
+    expect(new Set(made.map((uuid) => uuid.slice(-12))).size, 'the random part').equal(2000)
+    for (const uuid of made) {
+      expect(v.is(Uuid, uuid)).equal(true)
+      expect(parseInt(uuid.slice(0, 13).replace('-', ''), 16)).within(before, after)
+    }
+  })
 
   it('parses what it made, and makes what it parses', () => {
     const parse = parser({ say: v.object({ text: v.string() }) })

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { NamedMasterError } from '#src/errors.js'
+import { newUuid } from '#src/protocol/envelope.js'
 import type { EventInfo } from '#src/store/microstore.js'
 import { MAX_PENDING_CHANGES } from '#src/store/pending.js'
 import { increment, initial, seqs, world, type State } from '../suites/counters.js'
@@ -23,6 +24,51 @@ describe('replica', () => {
         false,
         false,
       ])
+    })
+  })
+
+  describe('commits that come together', () => {
+    it('are shown once; a handler sees the state right after its own event', () => {
+      const { host, a, b } = world()
+      const seen: number[] = []
+      b.on('look', (state) => void seen.push(state.n))
+      b.told.length = 0
+      for (const by of [1, 2]) a.emit('add', by)
+      a.emit('look')
+      for (const by of [3, 4]) a.emit('add', by)
+      a.settle()
+      b.hear()
+      expect(seen).deep.equal([3])
+      expect(b.state).deep.equal(host.state)
+      expect([b.state.n, b.replica.version, b.told.length]).deep.equal([10, host.authority.version, 1])
+    })
+
+    it('leave an own mutate alone that only an own one among them touches', () => {
+      const { host, a, b } = world()
+      b.mutate(increment)
+      b.send()
+      a.mutate((state) => void (state.m = 7))
+      a.settle()
+      b.take()
+      let runs = 0
+      b.mutate((state) => (runs++, increment(state)))
+      b.send()
+      b.hear()
+      expect([b.state.n, b.state.m, runs], 'it is not run again').deep.equal([2, 7, 1])
+      b.settle()
+      expect(b.state).deep.equal(host.state)
+    })
+
+    it('are taken up to the one that does not fit', () => {
+      const { b } = world()
+      const commit = (version: number, path: string) => {
+        const payload = { version, patch: [{ op: 'replace', path, value: version } as const], events: [] }
+        return { command: 'commit', payload, uuid: newUuid(), timestamp: 0 } as const
+      }
+      expect(() => b.replica.receive([commit(1, '/n'), commit(2, '/m'), commit(3, '/none'), commit(4, '/n')]))
+        .throw(NamedMasterError)
+        .with.property('code', 'invalid-message')
+      expect([b.replica.version, b.state.n, b.state.m]).deep.equal([2, 1, 2])
     })
   })
 

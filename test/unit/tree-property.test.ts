@@ -88,13 +88,16 @@ const sortKey = (value: JsonValue): number =>
 /** A new value instead of a container, as a program that changes nothing in place makes it. */
 function madeOf(at: Box, other: Box, { verb, n, m }: Step): JsonValue {
   if (!Array.isArray(at)) {
-    const { [keyOf(m)]: _, ...rest } = at
+    const rest = Object.fromEntries(Object.entries(at).filter(([key]) => key !== keyOf(m)))
     const makings: (() => JsonValue)[] = [
       () => ({ ...at, [keyOf(n)]: valueOf(m) }),
       () => rest,
       () => ({ ...rest, [keyOf(n)]: other }),
       () => ({ wrapped: at, and: valueOf(n) }),
-      () => Object.fromEntries(Object.entries(at).map(([key, child]) => [key, isBox(child) ? { ...child } : child])),
+      () =>
+        Object.fromEntries(
+          Object.entries(at).map(([key, child]) => [key, isBox(child) && !Array.isArray(child) ? { ...child } : child]),
+        ),
       () => Object.fromEntries(Object.entries(at).filter((_, i) => i % 7 !== n % 7)),
       () => ({ ...at }),
       () => valueOf(n),
