@@ -105,7 +105,7 @@ export class FaultyDisk {
   crash(): void {
     const underWay = this.#holder?.abandon()
     this.#holder = undefined
-    if (underWay !== undefined && this.#chance() < 0.5) this.#apply(underWay)
+    if (underWay !== undefined && this.#chance() < 0.5 && !this.#fails()) this.#apply(underWay)
   }
 
   /**
@@ -139,12 +139,16 @@ export class FaultyDisk {
   }
 
   #write(batch: Texts): void {
-    if (this.#failing !== undefined && this.#failing.left > 0) {
-      this.#failing.left--
-      this.failures++
-      throw this.#failing.error
-    }
+    if (this.#fails()) throw this.#failing?.error
     this.#apply(batch)
+  }
+
+  /** Whether the next write does: it is counted. */
+  #fails(): boolean {
+    if (this.#failing === undefined || this.#failing.left === 0) return false
+    this.#failing.left--
+    this.failures++
+    return true
   }
 
   #apply(batch: Texts): void {
