@@ -2,7 +2,8 @@
  * A disk in memory that fails on command: what a master's journal is written on in a test.
  *
  * Promises what a Level on a real disk does: a batch is there whole or not at all, and in its order; what was written with
- * `sync`, and all before it, survives a power cut. It does not promise to be fast, nor to hold what a real disk does not.
+ * `sync`, and all before it, survives a power cut. (LevelDB may lose the end of an older log file in front of that: this
+ * one never does. Nor does it damage what it holds.)
  */
 import type { Range, Storage, Table, Write } from '#storage'
 import { systemClock, type Clock } from '../clock.js'
