@@ -118,6 +118,32 @@ describe('a world in memory', () => {
     expect(slaves[0]?.getState().count).to.equal(1)
   })
 
+  it('has a master that can die while it begins, and that cannot begin while the disk fails', async () => {
+    const { master, slaves } = await make({ disk: { latency: 10 } })
+    slaves[0]?.emit('add', 1)
+    await world.settle()
+    master.kill()
+    world.clock.setTimeout(() => master.kill(), 5)
+    expect(await master.restart().catch(code)).to.equal('stopped')
+    world.disk.fail()
+    expect(await master.restart().catch(code)).to.equal('storage-failed')
+    expect(master.alive).to.equal(false)
+    world.disk.heal()
+    await master.restart()
+    expect(master.store.getState().count).to.equal(1)
+  })
+
+  it('has slaves that move to another link', async () => {
+    const { master, slaves } = await make({ latency: 10 })
+    const [one] = slaves
+    slaves[1]?.leave()
+    one?.emit('add', 1)
+    one?.move()
+    await world.advance(100)
+    expect([one?.status, one?.pending, master.slaves.length]).to.deep.equal(['connected', 0, 1])
+    expect(master.store.getState().count).to.equal(1)
+  })
+
   it('says what does not come to rest, and the seed', async () => {
     await make({ seed: 42, slaves: 1 })
     world.master.expose('never', () => new Promise(() => undefined))
