@@ -35,6 +35,8 @@ const PING_MS = 3000
 const SILENCE_MS = 10_000
 const HIDDEN_SILENCE_MS = 90_000
 
+const NOT_SERVED = 'This master does not serve that name now'
+
 export type SlaveLink = Link<Up, Down>
 
 export interface AdmissionOptions {
@@ -53,6 +55,8 @@ interface Entry {
   readonly connection: Connection
   readonly since: number
   opened: boolean
+  /** The slave has our answer, and has not said hello. */
+  waits: boolean
 }
 
 export class Admission {
@@ -62,6 +66,8 @@ export class Admission {
   readonly #strangers = new Set<SlaveLink>()
   /** Links whose page said that it is in the background. */
   readonly #hidden = new WeakSet<SlaveLink>()
+  /** What those are told who come in at the very moment when the name is gone. */
+  #farewell: { readonly code: ErrorCode; readonly message: string } = { code: 'stopped', message: NOT_SERVED }
 
   constructor(options: AdmissionOptions) {
     this.#options = options
@@ -79,19 +85,33 @@ export class Admission {
 
   /** Closes what is not let in yet, and every connection: those let in are to be closed by their owner before. */
   async dismiss(code: ErrorCode, message: string): Promise<void> {
+    this.#farewell = { code, message }
     await Promise.all([...this.#strangers].map((link) => link.close(code, message)))
+    for (const [introduction, { waits }] of this.#connections) if (waits) this.#end(introduction)
     await Promise.all([...this.#connections.values()].map(({ connection }) => connection.close()))
+  }
+
+  /** Who waits for this connection to open need not wait for its deadline. */
+  #end(introduction: string): void {
+    this.#options.names.request('end', { introduction }).catch(() => {
+      // It has ended, or the name server is gone: the slave's own deadline tells.
+    })
   }
 
   async #introduce({ introduction, name, offer }: ServerPayload<'introduction'>): Promise<ResultOf<'introduction'>> {
     const { names, clock, iceTransportPolicy, maxSlaves, serves } = this.#options
-    if (name !== serves()) throw new NamedMasterError('master-offline', 'This master does not serve that name now')
+    const demandServed = (): void => {
+      if (name !== serves()) throw new NamedMasterError('master-offline', NOT_SERVED)
+    }
+    demandServed()
     if (!this.#hasRoom()) {
       throw new NamedMasterError('too-many', `The master has ${maxSlaves} slaves already: try later`)
     }
     const rtc = this.#options.rtc ?? (await loadRtc())
+    // Another may have taken the name meanwhile: a connection made now would outlive the dismissal of all.
+    demandServed()
     const connection = Connection.answering(rtc, { iceServers: names.iceServers, iceTransportPolicy, clock })
-    const entry: Entry = { connection, since: clock.now(), opened: false }
+    const entry: Entry = { connection, since: clock.now(), opened: false, waits: false }
     this.#connections.set(introduction, entry)
     const deadline = clock.setTimeout(() => void connection.close(), OPEN_TIMEOUT_MS)
     connection.events.on('candidate', (candidate) => {
@@ -105,14 +125,17 @@ export class Admission {
       names.request('opened', { introduction }).catch(() => {
         // The introduction ends by itself then.
       })
-      this.#greet(this.#link(channel))
+      this.#greet(this.#link(channel), name, entry)
     })
     connection.events.on('closed', () => {
       clock.clearTimeout(deadline)
       this.#connections.delete(introduction)
     })
     try {
-      return { answer: await connection.answer(offer) }
+      const answer = await connection.answer(offer)
+      demandServed()
+      entry.waits = true
+      return { answer }
     } catch (error) {
       void connection.close()
       throw error
@@ -151,8 +174,8 @@ export class Admission {
   }
 
   /** A link is a stranger until it has said hello; anything else it says ends it. */
-  #greet(link: SlaveLink): void {
-    const { clock, admitted } = this.#options
+  #greet(link: SlaveLink, name: string, entry: Entry): void {
+    const { clock, admitted, serves } = this.#options
     this.#strangers.add(link)
     const deadline = clock.setTimeout(
       () => void link.close('silent', 'No hello came within 10 seconds'),
@@ -167,7 +190,9 @@ export class Admission {
       link.events.on('message', (message) => {
         if (message.command === 'pong') return
         done()
+        entry.waits = false
         if (message.command !== 'hello') void link.close('invalid-message', 'The first message must be hello')
+        else if (name !== serves()) void link.close(this.#farewell.code, this.#farewell.message)
         else if (speaks(message.payload)) admitted(link, message.payload)
         else
           void link.close('unsupported-version', `The master speaks protocol ${OLDEST_VERSION} to ${PROTOCOL_VERSION}`)

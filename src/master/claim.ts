@@ -28,12 +28,15 @@ export class Claim {
   readonly #names: NameClient
   readonly #log: Log
   #held: { readonly name: string; readonly key: string; readonly claim: number } | undefined
+  /** The latest eviction that was heard: it may come in the same turn as the answer that it takes back. */
+  #heard: { readonly name: string; readonly claim: number } | undefined
 
   constructor(names: NameClient, log: Log) {
     this.#names = names
     this.#log = log
-    names.events.on('evicted', ({ name, claim }) => {
-      if (name === this.#held?.name && claim > this.#held.claim) this.#evict()
+    names.events.on('evicted', (heard) => {
+      this.#heard = heard
+      this.#yield()
     })
     names.events.on('status', (status) => {
       if (this.#held === undefined) return
@@ -78,6 +81,7 @@ export class Claim {
           await this.#names.request('confirm', { name, key }, { signal })
         }
         this.#held = { name, key: key as string, claim: answer.claim }
+        this.#yield()
         return first ?? answer.answer
       } catch (error) {
         if (signal.aborted)
@@ -112,6 +116,12 @@ export class Claim {
       // A lost socket comes back and renews again; a refusal is for a person to look at.
       this.#log(wasLost(error) ? 'info' : 'error', 'The claim to the name could not be renewed', { error })
     }
+  }
+
+  /** To a claim that is newer than ours. */
+  #yield(): void {
+    const { name, claim } = this.#heard ?? {}
+    if (this.#held !== undefined && name === this.#held.name && Number(claim) > this.#held.claim) this.#evict()
   }
 
   #evict(): void {

@@ -171,7 +171,10 @@ export class Master {
       try {
         this.#journal ??= await this.#openJournal()
         const answer = await this.#claim.take(wanted, this.#url, this.#journal, this.#options.key)
-        this.#setStatus(answer === 'exists' ? 'stopped' : 'started')
+        if (answer === 'exists') this.#setStatus('stopped')
+        // Else it was evicted meanwhile, and that is said already.
+        else if (this.#claim.name === wanted)
+          this.#setStatus(this.#names.status === 'connected' ? 'started' : 'reconnecting')
         if (answer === 'exists') this.#log('warn', `"${wanted}" is taken, and its key is not here: ${KEY_ADVICE}`)
         return answer
       } catch (error) {

@@ -12,6 +12,19 @@ import { isContainer } from './ledger.js'
 const sought = (node: ArrayNode, value: unknown): JsonValue | undefined =>
   isContainer(value) ? node.session.nodeOf(value)?.content : (value as JsonValue | undefined)
 
+const integer = (value: unknown): number => Math.trunc(Number(value)) || 0
+
+type SpliceArguments = [start?: number, deleteCount?: number, ...values: unknown[]]
+
+/** What `splice` and `toSpliced` are to take away, and to put there. */
+function spliced(length: number, args: SpliceArguments): { start: number; count: number; values: unknown[] } {
+  if (args.length === 0) return { start: 0, count: 0, values: [] }
+  const relative = integer(args[0])
+  const start = relative < 0 ? Math.max(length + relative, 0) : Math.min(relative, length)
+  const count = args.length === 1 ? length - start : Math.min(Math.max(integer(args[1]), 0), length - start)
+  return { start, count, values: args.slice(2) }
+}
+
 /** Methods that move many elements run on the content itself: as traps, each would be a hundred thousand calls. */
 export const arrayMethodsOn = (
   arrayNode: (draft: unknown) => ArrayNode,
@@ -42,15 +55,11 @@ export const arrayMethodsOn = (
     if (entering.length > 0) node.rearrange((content) => content.unshift(...entering))
     return node.content.length
   },
-  splice(...args: [start?: number, deleteCount?: number, ...values: unknown[]]) {
+  splice(...args: SpliceArguments) {
     const node = arrayNode(this)
     if (args.length === 0) return []
     const { length } = node.content
-    const relative = Math.trunc(Number(args[0])) || 0
-    const start = relative < 0 ? Math.max(length + relative, 0) : Math.min(relative, length)
-    const count =
-      args.length === 1 ? length - start : Math.min(Math.max(Math.trunc(Number(args[1])) || 0, 0), length - start)
-    const values = args.slice(2)
+    const { start, count, values } = spliced(length, args)
     const removed = node.content.slice(start, start + count).map((value, i) => node.element(value, start + i))
     if (values.length === 0 && start + count === length) {
       if (count > 0) node.shorten(start)
@@ -61,6 +70,19 @@ export const arrayMethodsOn = (
       node.rearrange((content) => content.splice(start, count, ...entering))
     }
     return removed
+  },
+  toSpliced(...args: SpliceArguments) {
+    const node = arrayNode(this)
+    const { start, count, values } = spliced(node.content.length, args)
+    return node.copyWith(start, start + count, values)
+  },
+  with(index: number, value: unknown) {
+    const node = arrayNode(this)
+    const { length } = node.content
+    const relative = integer(index)
+    const actual = relative < 0 ? length + relative : relative
+    if (actual < 0 || actual >= length) throw new RangeError(`Invalid index : ${index}`)
+    return node.copyWith(actual, actual + 1, [value])
   },
   reverse() {
     const node = arrayNode(this)

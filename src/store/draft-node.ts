@@ -8,7 +8,8 @@
 import { NamedMasterError } from '../errors.js'
 import { checkJson, copyJson, isForbiddenKey, MAX_DEPTH, type JsonValue } from '../protocol/json.js'
 import { arrayMethodsOn } from './draft-array.js'
-import { ABSENT, isArray, isContainer, type Container, type JsonObject, type Ledger } from './ledger.js'
+import { arrayToBe, elementsWith, type Stretch } from './draft-copy.js'
+import { ABSENT, isArray, isContainer, isNarrow, type Container, type JsonObject, type Ledger } from './ledger.js'
 import { parseIndex, pointerTo } from './patch.js'
 
 export const invalid = (path: string, reason: string): NamedMasterError =>
@@ -23,6 +24,13 @@ const NODE: unique symbol = Symbol('node')
 const nodeBehind = (value: unknown): Node | undefined =>
   isContainer(value) ? (value as { readonly [NODE]?: Node })[NODE] : undefined
 
+/**
+ * The targets of all proxies. Not the content: the invariants of proxies would bite on a frozen one. Not one each: that
+ * takes three times as long as the proxy and its node together. No trap lets anything through to them.
+ */
+const OBJECT: object = {}
+const ARRAY: object = []
+
 /** What one run of a program shares among its drafts. */
 export class Session {
   readonly ledger: Ledger
@@ -33,6 +41,8 @@ export class Session {
   readonly nodes = new Map<Container, Node>()
   /** Drafts that were put somewhere: only these can be in the state twice. */
   readonly placed = new Set<Node>()
+  /** Copies of arrays that nobody has looked at. */
+  readonly copies = new Map<object, Stretch>()
 
   constructor(ledger: Ledger) {
     this.ledger = ledger
@@ -113,8 +123,7 @@ abstract class Node<C extends Container = Container> implements ProxyHandler<obj
     this.content = content
     this.parent = parent
     this.key = key
-    // A dummy as target: the invariants of proxies would bite on a frozen one.
-    this.draft = new Proxy<object>(isArray(content) ? [] : {}, this)
+    this.draft = new Proxy<object>(isArray(content) ? ARRAY : OBJECT, this)
   }
 
   /** Makes the content writable, and with it all above it. */
@@ -205,7 +214,8 @@ abstract class Node<C extends Container = Container> implements ProxyHandler<obj
 
   ownKeys(): (string | symbol)[] {
     this.alive()
-    return Reflect.ownKeys(this.content)
+    // JSON has no other keys; asking an object for all it may have takes twice as long.
+    return isArray(this.content) ? Reflect.ownKeys(this.content) : Object.keys(this.content)
   }
 
   getOwnPropertyDescriptor(_target: object, key: string | symbol): PropertyDescriptor | undefined {
@@ -274,6 +284,28 @@ class ObjectNode extends Node<JsonObject> {
 }
 
 export class ArrayNode extends Node<JsonValue[]> {
+  /** Makes the copies that are not made yet. */
+  readonly #copies = new Set<() => void>()
+
+  override open(): JsonValue[] {
+    for (const make of this.#copies) make()
+    return super.open()
+  }
+
+  /** A copy with other values from `start` to `end`. */
+  copyWith(start: number, end: number, values: readonly unknown[]): unknown[] {
+    const stretch = { node: this, start, end, values }
+    if (isNarrow(this.content, 0)) return elementsWith(stretch)
+    const { copies } = this.session
+    const { array, make } = arrayToBe(stretch, () => {
+      copies.delete(array)
+      this.#copies.delete(make)
+    })
+    copies.set(array, stretch)
+    this.#copies.add(make)
+    return array
+  }
+
   override get(target: object, key: string | symbol, receiver: unknown): unknown {
     if (key === NODE) return receiver === this.draft ? this : undefined
     this.alive()

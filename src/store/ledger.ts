@@ -187,7 +187,7 @@ export class Ledger {
 const sizeOf = (container: Container): number => (isArray(container) ? container.length : Object.keys(container).length)
 
 /** @param keys the number of an object's keys: counting them takes as long as copying a wide one */
-const isNarrow = (container: Container, keys: number): boolean =>
+export const isNarrow = (container: Container, keys: number): boolean =>
   isArray(container) ? container.length <= NARROW_ARRAY_ELEMENTS : keys <= NARROW_OBJECT_KEYS
 
 function noteElement(record: ArrayRecord, array: readonly JsonValue[], index: number): void {

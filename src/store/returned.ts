@@ -145,6 +145,11 @@ class Planning {
     }
     const { nodes } = this.#session
     if (isContainer(there) && nodes.get(there)?.draft === value) return there
+    // Before it is asked for anything, which would make it.
+    const stretch = this.#session.copies.get(value)
+    if (stretch !== undefined && stretch.node.content === there) {
+      return this.#replaced(stretch.node.content, stretch.start, stretch.end, stretch.values, levels)
+    }
     const node = this.#session.nodeOf(value)
     if (node !== undefined) return this.#move(node, levels)
     if (levels === 0 || this.#above.has(value)) throw new Unsure()
@@ -196,12 +201,16 @@ class Planning {
     while (head < shorter && same(head, head)) head++
     let tail = 0
     while (tail < shorter - head && same(value.length - 1 - tail, base.length - 1 - tail)) tail++
-    const end = base.length - tail
     const others = value.slice(head, value.length - tail)
-    if (others.length === 0 && head === end) return base
+    return this.#replaced(base, head, base.length - tail, others, levels)
+  }
+
+  /** An array of the state with other values from `head` to `end`. */
+  #replaced(base: JsonValue[], head: number, end: number, values: readonly unknown[], levels: number): Planned {
     const paired =
-      value.length === base.length && others.every((child, i) => same(head + i, head + i) || !this.#isDraft(child))
-    const middle = others.map((child, i) => this.#planned(child, paired ? base[head + i] : undefined, levels - 1))
+      values.length === end - head &&
+      values.every((value, i) => this.#same(value, base[head + i] as JsonValue) || !this.#isDraft(value))
+    const middle = values.map((value, i) => this.#planned(value, paired ? base[head + i] : undefined, levels - 1))
     // What was only made anew is what was there.
     if (paired && middle.every((planned, i) => planned === base[head + i])) return base
     return this.#revised(new ArrayRevision(base, head, end, middle, paired))

@@ -132,6 +132,12 @@ describe('the samples of the README', function () {
     })
   })
 
+  it('till.test.mjs passes', async () => {
+    await cp(join(SAMPLES, 'till.test.mjs'), join(folder, 'till.test.mjs'))
+    const tests = new Program(['--test', 'till.test.mjs'], { folder })
+    expect((await tests.ended()).code).to.equal(0)
+  })
+
   it('beside.mjs serves names and an application on one port', async () => {
     await place('beside.mjs', '8002', '0')
     const beside = new Program(['beside.mjs'], { folder })

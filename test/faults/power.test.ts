@@ -79,7 +79,10 @@ describe(`a master whose power fails at any moment (seed ${seed})`, function () 
       tamper: {
         up: (message) => {
           if (message.command !== 'hello' || isFirst) return message
-          return { ...message, payload: { ...message.payload, position: { term, version: audit.world.master.version } } }
+          return {
+            ...message,
+            payload: { ...message.payload, position: { term, version: audit.world.master.version } },
+          }
         },
         down: (message) => {
           if (message.command === 'welcome') term = message.payload.position.term

@@ -214,8 +214,9 @@ describe('the journal', function () {
       const storage = await openStorage(data, 'master', { existing: true })
       const counts: Record<string, number> = {}
       for (const table of ['commits', 'snapshots', 'terms']) {
-        counts[table] = 0
-        for await (const _ of storage.table(table).iterator()) counts[table]++
+        const keys: string[] = []
+        for await (const [key] of storage.table(table).iterator()) keys.push(key)
+        counts[table] = keys.length
       }
       await storage.close()
       return counts

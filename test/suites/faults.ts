@@ -2,18 +2,21 @@
  * What the tests of faults share: a short form for `npm test` and a long one for `npm run bench:faults` (FAULTS=long),
  * one seed for all chances (SEED), and figures that are printed.
  */
+import { appendFileSync } from 'node:fs'
 
 /** Of all chances; another one each time, and printed, so that a failure can be had again. */
 export const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
 export const long = (few: number, many: number): number => (process.env['FAULTS'] === 'long' ? many : few)
 
-/** Prints figures on one line; of a list its median, its 99th percentile and its largest. */
+/** Prints figures on one line; of a list its median, its 99th percentile and its largest. For the table of bench/faults.mjs, too. */
 export function report(what: string, figures: Readonly<Record<string, number | readonly number[]>>): void {
   const list = Object.entries(figures).map(
     ([name, figure]) => `${name} ${typeof figure === 'number' ? figure : spread(figure)}`,
   )
   console.log(`      ${what}: ${list.join(', ')}`)
+  const file = process.env['FAULTS_TABLE']
+  if (file !== undefined) appendFileSync(file, `${JSON.stringify({ what, seed, figures: list })}\n`)
 }
 
 function spread(figures: readonly number[]): string {

@@ -39,9 +39,14 @@ export class SocketProxy {
   }
 
   async close(): Promise<void> {
-    for (const client of this.#server.clients) client.terminate()
+    this.sever()
     this.#http.closeAllConnections()
     await new Promise((resolve) => this.#http.close(resolve))
+  }
+
+  /** Cuts all connections now; and for as long as `cut` says so, none comes through. */
+  sever(): void {
+    for (const client of this.#server.clients) client.terminate()
   }
 
   #join(client: WebSocket, path: string): void {

@@ -260,6 +260,154 @@ describe('draft', () => {
     ])
   })
 
+  describe('a returned state', () => {
+    const wide = (): Tree => {
+      const tree = createTree({
+        n: 1,
+        items: Array.from({ length: 300 }, (_, id) => ({ id })),
+        map: Object.fromEntries(Array.from({ length: 100 }, (_, id) => [`k${id}`, { id }])),
+      })
+      // From now on the wide containers are the tree's own.
+      change(tree, (state) => void (state.items.push({ id: 300 }), (state.map['k100'] = { id: 100 })))
+      return tree
+    }
+    const map = (tree: Tree) => (tree.value as State).map as Record<string, { id: number }>
+
+    it('changes a wide container in place, and leaves what did not change', () => {
+      const tree = wide()
+      const before = tree.value as State
+      const [kept, keptItem] = [map(tree)['k1'], before.items[1]]
+      const { patch, undo } = change(tree, (state) => ({
+        ...state,
+        map: { ...state.map, k5: { ...(state.map['k5'] as object), on: true } },
+        items: state.items.with(7, { id: 7, done: true }),
+      }))
+      expect(patch).deep.equal([
+        { op: 'add', path: '/items/7/done', value: true },
+        { op: 'add', path: '/map/k5/on', value: true },
+      ])
+      const after = tree.value as State
+      expect(after, 'the narrow root is another').not.equal(before)
+      expect(after.map, 'the wide object is the same').equal(before.map)
+      expect(after.items, 'the wide array is the same').equal(before.items)
+      expect([map(tree)['k1'], after.items[1]]).deep.equal([kept, keptItem])
+      expect(map(tree)['k1']).equal(kept)
+      undo()
+      expect(map(tree)['k5']).deep.equal({ id: 5 })
+      expect((tree.value as State).items[7]).deep.equal({ id: 7 })
+    })
+
+    it('keeps the identity of what was only made anew', () => {
+      const tree = wide()
+      const before = tree.value as State
+      change(tree, (state) => ({
+        ...state,
+        n: 2,
+        map: { ...state.map },
+        items: state.items.map((item) => ({ ...item })),
+      }))
+      const after = tree.value as State
+      expect(after.n).equal(2)
+      expect(after.map).equal(before.map)
+      expect(after.items[3]).equal(before.items[3])
+    })
+
+    it('takes an item from one list to another, and copies one that stays where it was', () => {
+      const tree = wide()
+      const item = (tree.value as State).items[9]
+      change(tree, (state) => ({ ...state, items: state.items.filter(({ id }) => id !== 9), moved: [state.items[9]] }))
+      expect((tree.value as State)['moved']).deep.equal([{ id: 9 }])
+      expect((tree.value as { moved: unknown[] }).moved[0], 'the item itself').equal(item)
+      change(tree, (state) => ({ ...state, twice: [state.map['k1'], state.map] }))
+      const { twice } = tree.value as unknown as { twice: [unknown, Record<string, unknown>] }
+      expect(new Set([twice[0], twice[1]['k1'], map(tree)['k1']]).size, 'three containers').equal(3)
+    })
+
+    it('says of elements that only moved no more than that', () => {
+      const tree = wide()
+      const rotate = ({ items, ...rest }: State) => ({ ...rest, items: [...items.slice(1), items[0]] })
+      const { patch } = change(tree, rotate)
+      expect(patch).deep.equal([
+        { op: 'remove', path: '/items/0' },
+        { op: 'add', path: '/items/-', value: { id: 0 } },
+      ])
+    })
+
+    it('finds doubles in what revises itself', () => {
+      const tree = createTree({ a: { x: 1, y: { z: 1 } }, b: 0 })
+      change(tree, (state) => {
+        const { a } = state as unknown as { a: { x: number; y: { z: number } } }
+        return { a: { ...a, x: 2 }, b: a, c: a.y }
+      })
+      expect(tree.value).deep.equal({ a: { x: 2, y: { z: 1 } }, b: { x: 1, y: { z: 1 } }, c: { z: 1 } })
+    })
+
+    it('says what is wrong with it, and where', () => {
+      const tree = wide()
+      const cyclic: Record<string, unknown> = {}
+      cyclic['self'] = cyclic
+      const bad: [RegExp, (state: State) => unknown][] = [
+        [/"\/map\/bad": NaN/, (state) => ({ ...state, map: { ...state.map, bad: NaN } })],
+        [/"\/items\/4".*undefined/, (state) => ({ ...state, items: state.items.with(4, undefined as never) })],
+        [/"\/x\/self": the value contains itself/, (state) => ({ ...state, x: cyclic })],
+        [/forbidden/, (state) => ({ ...state, map: { ...state.map, ['constructor']: 1 } })],
+        [/thrown here/, (state) => ({ ...state, get x() { throw new Error('thrown here') } })],
+      ] // prettier-ignore
+      for (const [sentence, program] of bad) {
+        const text = JSON.stringify(tree.value)
+        expect(() => change(tree, program)).to.throw(sentence)
+        expect(JSON.stringify(tree.value)).equal(text)
+      }
+    })
+  })
+
+  describe('a copy of a wide array with some elements replaced', () => {
+    const wide = (): Tree => createTree({ n: 1, items: Array.from({ length: 300 }, (_, id) => ({ id })), map: {} })
+
+    it('is to the program the array it asked for', () => {
+      change(wide(), (state) => {
+        const replaced = { id: -1 }
+        const copy = state.items.with(-2, replaced)
+        expect(Array.isArray(copy) && copy.length).equal(300)
+        expect(copy[298]).equal(replaced)
+        expect(copy[5]).equal(state.items[5])
+        const spliced = state.items.toSpliced(1, 298, replaced)
+        expect(JSON.stringify(spliced)).equal('[{"id":0},{"id":-1},{"id":299}]')
+        expect(Object.keys(state.items.toSpliced(2))).deep.equal(['0', '1'])
+        spliced.push({ id: 4 })
+        expect(spliced.length).equal(4)
+        expect(state.items.length, 'the array itself is as it was').equal(300)
+        expect(() => state.items.with(300, replaced)).to.throw(RangeError)
+        expect(state.items.toSpliced(0, 0).length).equal(300)
+      })
+    })
+
+    it('has the elements that were there when it was asked for, also when they change later', () => {
+      const tree = wide()
+      change(tree, (state) => {
+        const copy = state.items.with(0, { id: -1 })
+        const third = state.items[3] as Item
+        state.items.shift()
+        third.done = true
+        state['copy'] = copy.slice(0, 4)
+      })
+      expect((tree.value as State)['copy']).deep.equal([{ id: -1 }, { id: 1 }, { id: 2 }, { id: 3, done: true }])
+      expect((tree.value as State).items[2]).deep.equal({ id: 3, done: true })
+    })
+
+    it('may be assigned instead of the array', () => {
+      const tree = wide()
+      const { patch } = change(tree, (state) => void (state.items = state.items.toSpliced(1, 1)))
+      expect(patch).deep.equal([{ op: 'remove', path: '/items/1' }])
+    })
+
+    it('is dead after the program has returned', () => {
+      let kept: Item[] = []
+      change(wide(), (state) => void (kept = state.items.with(0, { id: 1 })))
+      expect(() => kept.length).to.throw(TypeError, /can no longer be used/)
+    })
+  })
+
   it('refuses to nest more deeply than JSON may, by assignment or by moving', () => {
     const nest = (levels: number): JsonValue => (levels === 0 ? 0 : [nest(levels - 1)])
     const tree = createTree({ a: nest(100), b: nest(100) })

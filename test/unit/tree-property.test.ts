@@ -85,6 +85,60 @@ function act(root: Box, held: Box[], { verb, walk, n, m }: Step): void {
 const sortKey = (value: JsonValue): number =>
   isBox(value) ? (Array.isArray(value) ? value.length : (Number(value['id']) || 0) % 7) : Number(value) || 0
 
+/** A new value instead of a container, as a program that changes nothing in place makes it. */
+function madeOf(at: Box, other: Box, { verb, n, m }: Step): JsonValue {
+  if (!Array.isArray(at)) {
+    const { [keyOf(m)]: _, ...rest } = at
+    const makings: (() => JsonValue)[] = [
+      () => ({ ...at, [keyOf(n)]: valueOf(m) }),
+      () => rest,
+      () => ({ ...rest, [keyOf(n)]: other }),
+      () => ({ wrapped: at, and: valueOf(n) }),
+      () => Object.fromEntries(Object.entries(at).map(([key, child]) => [key, isBox(child) ? { ...child } : child])),
+      () => Object.fromEntries(Object.entries(at).filter((_, i) => i % 7 !== n % 7)),
+      () => ({ ...at }),
+      () => valueOf(n),
+    ]
+    return (makings[verb % makings.length] as () => JsonValue)()
+  }
+  const index = at.length === 0 ? 0 : n % at.length
+  const one = at[index] ?? 0
+  const revised = isBox(one) && !Array.isArray(one) ? { ...one, revised: m } : valueOf(m)
+  const makings: (() => JsonValue)[] = [
+    () => (at.length === 0 ? at : at.with(index, revised)),
+    () => at.toSpliced(index, m % 3, valueOf(n), revised),
+    () => at.toSpliced(index, m % 4),
+    () => at.toSpliced(-(n % 3), 2, other),
+    () => (at.length === 0 ? at : at.with(-1 - index, one)),
+    () => at.filter((_, i) => i % 5 !== n % 5),
+    () => at.map((child, i) => (i % 3 === m % 3 && isBox(child) && !Array.isArray(child) ? { ...child, t: n } : child)),
+    () => [...at, valueOf(m)],
+    () => [valueOf(m), ...at],
+    () => at.slice(n % 4, (m % 400) + 1),
+    () => [...at.slice(1), { rotated: n }],
+    () => at.toReversed(),
+    () => [...at].sort((a, b) => sortKey(a) - sortKey(b)),
+    () => at.concat([one]),
+    () => ({ list: at, first: one }),
+    () => [valueOf(m), ...at.toSpliced(n % 9, 1)],
+  ]
+  return (makings[verb % makings.length] as () => JsonValue)()
+}
+
+/** The root with another value at the end of a way; what lies above is made anew too. */
+function revised(root: Box, [next, ...walk]: readonly number[], step: Step, whole: Box): JsonValue {
+  const keys = Object.keys(root).sort()
+  const key = next === undefined ? undefined : keys[next % Math.max(keys.length, 1)]
+  const child = key === undefined ? undefined : (root as Record<string, JsonValue>)[key]
+  if (key === undefined || !isBox(child)) return madeOf(root, boxAt(whole, [step.m, step.n]), step)
+  const inner = revised(child, walk, step, whole)
+  return Array.isArray(root) ? root.with(Number(key), inner) : { ...root, [key]: inner }
+}
+
+/** Does so again and again, and returns what comes of it. */
+const returning = (root: unknown, program: readonly Step[]): unknown =>
+  program.reduce((value, step) => (isBox(value) ? revised(value, step.walk, step, value) : value), root as JsonValue)
+
 const perform = (root: unknown, program: readonly Step[]): void => {
   const held: Box[] = []
   for (const one of program) act(root as Box, held, one)
@@ -205,6 +259,38 @@ describe('tree, any program', function () {
         for (const { change, patch } of done) expect(JSON.stringify(change.patch), 'a patch never changes').equal(patch)
       }),
       { numRuns: 60 },
+    )
+  })
+
+  it('makes of a returned value what plain data would be; its patch leads there; undo leads back', () => {
+    const few = fc.array(step, { minLength: 1, maxLength: 3 })
+    fc.assert(
+      fc.property(fc.array(few, { minLength: 1, maxLength: 3 }), fc.boolean(), (programs, freeze) => {
+        const tree = warmTree(freeze)
+        const done: { change: Change; graph: Map<string, Box>; state: JsonValue; patch: string }[] = []
+        for (const program of programs) {
+          const graph = identities(tree.value)
+          const state = structuredClone(tree.value) as JsonValue
+          const model = JSON.parse(JSON.stringify(returning(structuredClone(state), program))) as JsonValue
+          const transaction = tree.begin()
+          transaction.run((draft) => returning(draft, program))
+          const change = transaction.finish()
+          expectEqual(tree.value, model, 'what was returned')
+          expectEqual(naiveApply(state, change.patch), model, 'the patch leads from before to after')
+          const now = identities(tree.value)
+          expect(now.size, 'no container is there twice').equal(new Set(now.values()).size)
+          done.push({ change, graph, state, patch: JSON.stringify(change.patch) })
+        }
+        for (const { change, graph, state, patch } of done.reverse()) {
+          change.undo()
+          expectEqual(tree.value, state, 'undo leads back')
+          for (const [path, box] of identities(tree.value)) {
+            if (graph.get(path) !== box) expect.fail(`another identity at "${path}"`)
+          }
+          expect(JSON.stringify(change.patch), 'a patch never changes').equal(patch)
+        }
+      }),
+      { numRuns: 200 },
     )
   })
 
