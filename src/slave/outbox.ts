@@ -136,9 +136,8 @@ export class Outbox {
   }
 
   async #close(): Promise<void> {
-    this.#tryNow()
-    await this.#written
     this.write()
+    this.#tryNow()
     await this.#written
     await this.#storage.close()
   }

@@ -157,6 +157,17 @@ describe('the outbox', () => {
     expect(state(other)).to.deep.equal({ n: 10, list: [], title: 'mine' })
   })
 
+  it('is known to its master by what it heard in its earlier life, also before anything was committed', async () => {
+    const life = await joined()
+    life.emit('add', 1)
+    await life.kept()
+    life.kill()
+    expect(state().n, 'nothing has come').to.equal(0)
+    const next = await joined()
+    await next.session.settled()
+    expect([state().n, next.codes]).to.deep.equal([1, []])
+  })
+
   it('marks what was made offline before it leaves', async () => {
     const life = await joined()
     life.cut()
@@ -291,8 +302,13 @@ describe('the outbox', () => {
   it('is written when it is closed', async () => {
     const life = await joined()
     life.cut()
+    disk.hold()
     life.emit('add', 1)
-    await life.outbox.close()
+    await disk.asked()
+    const closed = life.outbox.close()
+    await clock.advance(0)
+    disk.release()
+    await closed
     expect(await disk.changes()).to.have.length(1)
   })
 
