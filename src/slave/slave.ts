@@ -177,20 +177,8 @@ export class Slave<S = unknown> extends RemoteStore<S> {
     this.#watch()
   }
 
-<<<<<<< HEAD
   #watch(): void {
     this.session.events.on('pulse', () => this.#lookAtPath())
-=======
-  /**
-   * Changes what is shown at once; it is run again when what it writes was changed meanwhile.
-   * @throws what the mutator throws, and as `emit`
-   */
-  mutate(mutator: Mutator<S>): S {
-    if (typeof mutator !== 'function') throw new TypeError('mutate(mutator): the mutator must be a function')
-    this.#session.replica.mutate((state) => mutator(state as S), newUuid(), Date.now())
-    this.#session.flushSoon()
-    return this.getState()
->>>>>>> refs/heads/speed
   }
 
   /** Opens the outbox of this name, and goes on with what is in there. */
