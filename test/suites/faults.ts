@@ -8,6 +8,17 @@ export const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 *
 
 export const long = (few: number, many: number): number => (process.env['FAULTS'] === 'long' ? many : few)
 
+/** mulberry32, as src/link/memory.ts has it for the faults of a link. */
+export function chances(seed: number): () => number {
+  let state = seed | 0
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
 /** Prints figures on one line; of a list its median, its 99th percentile and its largest. */
 export function report(what: string, figures: Readonly<Record<string, number | readonly number[]>>): void {
   const list = Object.entries(figures).map(

@@ -1,6 +1,6 @@
 /**
  * A master as programs have it, in a process of its own: its arguments are the address of a name server, its data folder
- * and the durability. It serves the name `garage`, and prints how long that took, and when its folder cannot be written:
+ * and the durability (`none` for one that keeps nothing). It serves the name `garage`, and prints how long that took, and when its folder cannot be written:
  * what its own program's change says then, and how much it can still read.
  */
 import { createStore, Master, type Durability, type NamedMasterError } from 'named-master'
@@ -30,5 +30,6 @@ function log(level: string, sentence: string): void {
 
 const [url = '', data = '', durability = 'process'] = process.argv.slice(2)
 const began = performance.now()
-await new Master(url, { store, data, durability: durability as Durability, log }).startServer('garage')
+const kept = durability === 'none' ? { key: 'k'.repeat(43) } : { data, durability: durability as Durability }
+await new Master(url, { store, ...kept, log }).startServer('garage')
 console.log(`serves after ${(performance.now() - began).toFixed(1)} ms`)

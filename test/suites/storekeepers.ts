@@ -15,19 +15,19 @@ export const startingState = (): Counted => ({ tokens: {} })
 export const count = ({ tokens }: Counted, token: string): void => void (tokens[token] = (tokens[token] ?? 0) + 1)
 
 export class Bookkeeper {
+  readonly name: string
   readonly slave: Slave<Counted>
   readonly acknowledged = new Set<string>()
   /** Tokens that a `reset` named, and those that came back with a code. */
   readonly lost: string[] = []
   readonly refused = new Map<string, string>()
-  readonly #name: string
   /** By seq. */
   readonly #tokens = new Map<number, string>()
   #seq = 0
 
   /** @param slave which nobody else changes anything through */
   constructor(name: string, slave: Slave<Counted>) {
-    this.#name = name
+    this.name = name
     this.slave = slave
     slave.on('count', count)
     slave.events.on('reset', ({ lost }) => {
@@ -44,7 +44,7 @@ export class Bookkeeper {
   make(times: number): string[] {
     return Array.from({ length: times }, () => {
       const seq = ++this.#seq
-      const token = `${this.#name}-${seq}`
+      const token = `${this.name}-${seq}`
       this.#tokens.set(seq, token)
       if (seq % 2 === 0) this.slave.emit('count', token)
       else this.slave.mutate((state) => count(state, token))
