@@ -8,7 +8,7 @@ import { createStore, type Master, type Microstore } from 'named-master'
 import { openStorage } from '#storage'
 import { Terms } from '#src/master/terms.js'
 import type { RtcEngine } from '#rtc'
-import { cut, hears, recordingRtc, Setting, shows } from '../suites/setting.js'
+import { cut, failure, hears, recordingRtc, Setting, shows } from '../suites/setting.js'
 import { Bookkeeper, count, discrepancies, startingState, type Counted } from '../suites/storekeepers.js'
 
 const NAME = 'garage'
@@ -169,8 +169,7 @@ describe('a folder that is not the latest', function () {
     const back = hears(laptop.slave.events, 'status', (status) => status === 'connected')
     const { store } = await host()
     await back
-    const outcome = await laptop.slave.settled().catch(({ code }: { code: string }) => code)
-    expect(outcome).to.equal('unknown-outcome')
+    expect((await failure(laptop.slave.settled())).code).to.equal('unknown-outcome')
     expect([...laptop.refused]).to.deep.equal(sent.map((token) => [token, 'unknown-outcome']))
     for (const token of unsent) expect(store.getState().tokens[token], token).to.equal(1)
     await laptop.makeAndSettle(2)
