@@ -9,5 +9,6 @@ export const ROWS = [
   { id: 'new-state', work: 'the same, returned as a new state' },
   { id: 'first-state', work: 'from a name to the first state' },
   { id: 'name-server', work: 'introductions, registrations and memory of the name server' },
+  { id: 'durability', work: 'commits a second in memory, in a folder, on the disk itself' },
   { id: 'size', work: 'what a page loads' },
 ]

@@ -10,6 +10,7 @@ import { CommandFailed, run } from './run.mjs'
 /** The package, what shows it is there (a command, or a command line that succeeds), and what for. */
 const NEEDED = [
   { package: 'chromium', command: 'chromium', why: 'the tests in test/browser' },
+  { package: 'mount', command: 'mount', why: 'the test of a full disk' },
   { package: 'coturn', command: 'turnserver', why: 'the tests of STUN and TURN' },
   { package: 'iproute2', command: 'ip', why: 'the tests in test/network' },
   { package: 'nftables', command: 'nft', why: 'the tests in test/network' },

@@ -26,7 +26,10 @@ const SUITES = [
   { folder: 'faults', processEach: true },
 ]
 
-/** No process of tests takes longer than this (the long form of test/faults may); one that does hangs outside of mocha's own timeouts. */
+/**
+ * No process of tests takes longer than this; one that does hangs outside of mocha's own timeouts. The long form of the
+ * faults kills a thousand masters.
+ */
 const PROCESS_MINUTES = process.env.FAULTS === 'long' ? 60 : 10
 
 /** Test files as people name them (test/unit/x.test.ts, or what it compiles to); all else is mocha's. */

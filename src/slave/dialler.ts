@@ -121,6 +121,7 @@ export class Dialler {
         const search = { servers: this.#names.iceServers, policy: this.#policy, own, theirs, faults }
         give(new NamedMasterError('unreachable', diagnose(search)))
       }
+      const gone = (): void => give(new NamedMasterError('master-offline', 'The master went away while connecting'))
       const aborted = (): void => give(new NamedMasterError('aborted', 'The connection was given up'))
       const giveUpAfter = (ms: number): void => {
         this.#clock.clearTimeout(deadline)
@@ -144,12 +145,10 @@ export class Dialler {
             giveUpAfter(candidate === '' && signals.own.length === 0 ? AFTER_NOTHING_MS : timeout)
         }),
         connection.events.on('failed', () => giveUpAfter(AFTER_FAILED_MS)),
-        this.#names.events.on('ended', (ended) => {
-          if (ended === introduction)
-            give(new NamedMasterError('master-offline', 'The master went away while connecting'))
-        }),
+        this.#names.events.on('ended', (ended) => ended === introduction && gone()),
       )
       if (signal.aborted) aborted()
+      if (signals.ended === introduction) return gone()
       signals.begin(introduction, answer)
       connection.accept(answer).catch(give)
     })
@@ -168,6 +167,8 @@ class Signals {
   readonly #unsent: Candidate[] = []
   readonly #early: { readonly introduction: string; readonly candidate: Candidate }[] = []
   #introduction: string | undefined
+  /** The introduction that ended last: it may be ours before we know its name. */
+  ended: string | undefined
 
   constructor(names: NameClient, connection: Connection) {
     this.#names = names
@@ -179,6 +180,7 @@ class Signals {
         else this.#send(this.#introduction, candidate)
       }),
       connection.events.on('serverFault', (fault) => void this.faults.push(fault)),
+      names.events.on('ended', (ended) => void (this.ended = ended)),
       names.events.on('signal', (signal) => {
         if (this.#introduction === signal.introduction) this.#take(signal.candidate)
         else if (this.#introduction === undefined && this.#early.length < MAX_EARLY_SIGNALS) this.#early.push(signal)

@@ -3,20 +3,22 @@
  * one seed for all chances (SEED), and figures that are printed.
  */
 import { appendFileSync } from 'node:fs'
+import { basename } from 'node:path'
 
 /** Of all chances; another one each time, and printed, so that a failure can be had again. */
 export const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
 export const long = (few: number, many: number): number => (process.env['FAULTS'] === 'long' ? many : few)
 
-/** Prints figures on one line; of a list its median, its 99th percentile and its largest. For the table of bench/faults.mjs, too. */
+/** Prints figures on one line, and hands them to bench/faults.mjs where that runs the test; of a list its median, its 99th percentile and its largest. */
 export function report(what: string, figures: Readonly<Record<string, number | readonly number[]>>): void {
   const list = Object.entries(figures).map(
     ([name, figure]) => `${name} ${typeof figure === 'number' ? figure : spread(figure)}`,
   )
   console.log(`      ${what}: ${list.join(', ')}`)
-  const file = process.env['FAULTS_TABLE']
-  if (file !== undefined) appendFileSync(file, `${JSON.stringify({ what, seed, figures: list })}\n`)
+  const page = process.env['FAULTS_FIGURES']
+  const file = basename(process.argv.find((argument) => argument.endsWith('.test.js')) ?? '', '.test.js')
+  if (page !== undefined) appendFileSync(page, `${JSON.stringify({ file, what, figures: list.join(', ') })}\n`)
 }
 
 function spread(figures: readonly number[]): string {

@@ -11,6 +11,7 @@ import { createLink } from '#src/link/link.js'
 import { parseDown, type Down, type Up } from '#src/protocol/replication.js'
 import { Session } from '#src/slave/session.js'
 import { Handlers, madeEvent } from '#src/store/handlers.js'
+import { chances } from 'named-master/testing'
 import { Program } from './programs.js'
 import { SocketChannel } from './socket-channel.js'
 
@@ -63,17 +64,6 @@ export interface KillFigures {
   readonly refused: number
   /** Milliseconds to read the folder, of each life. */
   readonly recoveries: readonly number[]
-}
-
-/** mulberry32, as src/link/memory.ts has it for the faults of a link. */
-function chances(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 export async function killAgainAndAgain(options: KillsOptions): Promise<KillFigures> {

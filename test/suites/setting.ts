@@ -106,6 +106,17 @@ export async function recordingRtc(): Promise<{ rtc: RtcEngine; peers: RTCPeerCo
   return { rtc: { RTCPeerConnection }, peers }
 }
 
+/** Closes a connection under its owner, as soon as wrtc survives it: closed while it gathers, it may crash the process. */
+export async function cut(peer: RTCPeerConnection | undefined): Promise<void> {
+  if (peer === undefined) throw new Error('There is no connection')
+  while (peer.iceGatheringState === 'gathering') {
+    await new Promise((resolve) => {
+      peer.addEventListener('icegatheringstatechange', resolve, { once: true })
+    })
+  }
+  peer.close()
+}
+
 /** Resolves when the state shown is as it should be. */
 export function shows<S>(store: Microstore<S>, is: (state: S) => boolean): Promise<S> {
   return new Promise((resolve) => {

@@ -6,10 +6,10 @@ import { expect } from 'chai'
 import { createStore, Master, type Microstore } from 'named-master'
 import { createNameServer, type NameServer } from 'named-master/nameserver'
 import { Slave } from 'named-master/slave'
-import { loadRtc, type RtcEngine } from '#rtc'
 import type { EventMap, Events } from '#src/events.js'
 import { nativeConnections } from '#src/link/native.js'
 import type { Order, Report } from '../suites/child-slave.js'
+import { cut, recordingRtc } from '../suites/setting.js'
 
 const CHILD = fileURLToPath(new URL('../suites/child-slave.js', import.meta.url))
 const NAME = 'garage'
@@ -18,20 +18,6 @@ const log = (): void => undefined
 interface State {
   count: number
   list: string[]
-}
-
-/** wrtc, and the connections made of it, so that one can be closed under its owner. */
-async function recorded(): Promise<{ rtc: RtcEngine; peers: RTCPeerConnection[] }> {
-  const peers: RTCPeerConnection[] = []
-  const engine = await loadRtc()
-  const RTCPeerConnection = new Proxy(engine.RTCPeerConnection, {
-    construct: (target, [configuration]: [RTCConfiguration?]) => {
-      const peer = new target(configuration)
-      peers.push(peer)
-      return peer
-    },
-  })
-  return { rtc: { RTCPeerConnection }, peers }
 }
 
 /** Resolves with what an event says the next time. */
@@ -47,17 +33,6 @@ const reaches = <Status>(events: Events<{ status: [Status] }>, wanted: Status): 
       resolve()
     })
   })
-
-/** Closes a connection under its owner, as soon as wrtc survives it: closed while it gathers, it may crash the process. */
-async function cut(peer: RTCPeerConnection | undefined): Promise<void> {
-  if (peer === undefined) throw new Error('There is no connection')
-  while (peer.iceGatheringState === 'gathering') {
-    await new Promise((resolve) => {
-      peer.addEventListener('icegatheringstatechange', resolve, { once: true })
-    })
-  }
-  peer.close()
-}
 
 const add = (state: State, by: number): State => ({ ...state, count: state.count + by })
 
@@ -84,7 +59,7 @@ describe('cuts over wrtc', function () {
     url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`
     store = createStore<State>({ count: 0, list: [] })
     store.on('add', add)
-    const { rtc, peers } = await recorded()
+    const { rtc, peers } = await recordingRtc()
     mastersPeers = peers
     master = new Master(url, { store, rtc, log })
     expect(await master.startServer(NAME)).to.equal('registered')
@@ -102,7 +77,7 @@ describe('cuts over wrtc', function () {
   })
 
   async function connected(): Promise<{ slave: Slave<State>; peers: RTCPeerConnection[]; statuses: string[] }> {
-    const { rtc, peers } = await recorded()
+    const { rtc, peers } = await recordingRtc()
     const slave = new Slave<State>(url, { rtc, log })
     slaves.push(slave)
     slave.on('add', add)
