@@ -18,6 +18,9 @@ const CHANNEL_CLOSE_MS = 1000
  */
 const GATHERING_MS = 5_000
 
+/** An operation takes milliseconds, on a busy machine seconds. */
+const OPERATION_MS = 5_000
+
 const alive = new Set<NativeConnection>()
 let waiting: (() => void)[] = []
 
@@ -100,7 +103,7 @@ export class NativeConnection {
   async #close(): Promise<void> {
     await Promise.all([
       ...this.#channels.map((channel) => this.#closeChannel(channel)),
-      this.#tail.then(() => this.#gathered()),
+      this.#operated().then(() => this.#gathered()),
     ])
     this.#peer.close()
     // wrtc frees two threads and a dozen files with the last reference to the channel, not before.
@@ -120,6 +123,18 @@ export class NativeConnection {
       : undefined
     channel.close()
     return closed ?? Promise.resolve()
+  }
+
+  /** Until the operation in progress has ended. One whose connection was closed under it never does, in wrtc. */
+  #operated(): Promise<void> {
+    if (this.#peer.signalingState === 'closed') return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = this.#clock.setTimeout(resolve, OPERATION_MS)
+      void this.#tail.then(() => {
+        this.#clock.clearTimeout(timer)
+        resolve()
+      })
+    })
   }
 
   #gathered(): Promise<void> {
