@@ -3,6 +3,7 @@
  * server and master: what it finds, a client in any language will find.
  */
 import { expect } from 'chai'
+import { cp } from 'node:fs/promises'
 import { createStore, type Master, type Microstore } from 'named-master'
 import { Setting } from '../suites/setting.js'
 import { Probe } from './python.js'
@@ -194,7 +195,7 @@ describe('a client in Python', () => {
     expect((await look()).state?.count).to.equal(2)
   })
 
-  it('finds another master with the name: it is told what was lost, and goes on', async () => {
+  it('finds the next life of the master: it goes on where it was', async () => {
     const asked = new Promise<void>((resolve) => {
       master.expose('never', () => new Promise(() => resolve()))
     })
@@ -205,11 +206,30 @@ describe('a client in Python', () => {
     await master.close()
     const heir = createStore({ count: 100, text: '', items: [] })
     expect(await setting.master(heir, { data }).startServer('garage')).to.equal('started')
-    expect(await probe.hears('lost')).to.deep.equal([1])
-    expect((await probe.hears<Position>('reset')).term).to.not.equal(term)
+    expect((await probe.hears<Position>('resumed')).term).to.not.equal(term)
     expect(await unanswered).to.match(/^unknown-outcome/)
     expect(await change({ mutate: 'double' })).to.have.nested.property('[0].version')
-    expect(heir.getState().count).to.equal(200)
+    expect(heir.getState()).to.deep.equal({ count: 4, text: '', items: ['a'] })
+  })
+
+  it('finds a backup in its master’s place: it is told what was lost, and goes on', async () => {
+    await joined()
+    await master.close()
+    const backup = await setting.folder()
+    await cp(data, backup, { recursive: true })
+    const second = createStore<State>({ count: 0, text: '', items: [] })
+    second.on('add', (state, by: number) => ({ ...state, count: state.count + by }))
+    master = setting.master(second, { data })
+    await master.startServer('garage')
+    const { term } = await probe.hears<Position>('resumed')
+    await change({ emit: 'add', payload: 1 })
+    await master.close()
+    const third = createStore<State>({ count: 0, text: '', items: [] })
+    expect(await setting.master(third, { data: backup }).startServer('garage')).to.equal('started')
+    expect(await probe.hears('lost')).to.deep.equal([1])
+    expect((await probe.hears<Position>('reset')).term).to.not.equal(term)
+    expect(await change({ mutate: 'double' })).to.have.nested.property('[0].version')
+    expect(third.getState().count).to.equal(2)
   })
 })
 

@@ -100,7 +100,7 @@ class Replica:
         self._snapshot = None
         # What is caught up with, and the events on the way: nothing of it shows before it is complete.
         by_commits = payload["by"] == "commits"
-        if by_commits and (self.position is None or self.position["term"] != payload["position"]["term"]):
+        if by_commits and self.position is None:
             raise Malformed("commits after a position that was not told", "/payload/by")
         self._version = self.position["version"] if by_commits else None
         self._caught = self.state
