@@ -28,6 +28,7 @@ export const processes = {
     },
     /** By a commit, so that those who are here need no snapshot, and the next to join needs a new one. */
     grow: () => void store.mutate((state) => ({ ...state, board: big })),
+    collect: () => globalThis.gc(),
     shrink() {
       store.mutate(({ board, ...rest }) => rest)
       globalThis.gc()
@@ -38,9 +39,10 @@ export const processes = {
       slave = await connectSlave(url, 'bench')
     },
     sees: (grown) => shows(slave, (state) => (state.board !== undefined) === grown),
+    /** Before anybody begins: what one collects, the others would wait for. */
+    collect: () => globalThis.gc(),
     begin() {
       taken = []
-      globalThis.gc()
       timer = setInterval(() => {
         const began = performance.now()
         slave.emit('hit', REMARK)
@@ -78,6 +80,7 @@ export async function run(bench) {
   await all('join', url)
 
   const latencies = async (during) => {
+    await Promise.all([master.ask('collect'), all('collect')])
     await all('begin')
     await during()
     const taken = (await all('end')).flat()
