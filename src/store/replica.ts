@@ -9,32 +9,13 @@
  */
 import { NamedMasterError } from '../errors.js'
 import { equalJson, type JsonValue } from '../protocol/json.js'
-import {
-  MAX_OPERATIONS,
-  type Commit,
-  type CommittedEvent,
-  type Down,
-  type DownPayload,
-  type Position,
-} from '../protocol/replication.js'
+import type { Commit, CommittedEvent, Down, DownPayload, Position } from '../protocol/replication.js'
 import { Events } from '../events.js'
-import { applyGuarded } from './guards.js'
 import { conflicts, pathsOf } from './patch.js'
 import type { Handlers } from './handlers.js'
-import type { EventInfo } from './microstore.js'
-import {
-  PendingChanges,
-  type Kept,
-  type Outgoing,
-  type Pending,
-  type PendingEmit,
-  type PendingMutate,
-  type Reach,
-  type Refusal,
-  type Unwritten,
-} from './pending.js'
-import { createTree, transact, type Change, type Tree } from './tree.js'
-import { messageOf } from './store.js'
+import { PendingChanges, type Kept, type Outgoing, type Reach, type Refusal, type Unwritten } from './pending.js'
+import { Showing } from './showing.js'
+import { createTree, type Change, type Tree } from './tree.js'
 
 export interface ReplicaEvents {
   changed: [change: { version: number; paths: readonly string[] }]
@@ -81,6 +62,7 @@ export class Replica {
 
   #client: number | undefined
   readonly #pending: PendingChanges
+  readonly #showing: Showing
   #settledSeq: number
   /** Whether the next welcome is the first of its link. */
   #freshLink = false
@@ -93,6 +75,7 @@ export class Replica {
     this.#pending = new PendingChanges(options.kept)
     this.#settledSeq = this.#pending.settledSeq
     this.#tree = createTree(undefined, options.freeze === undefined ? {} : { freeze: options.freeze })
+    this.#showing = new Showing(this.#tree, this.#handlers, this.#pending, this)
   }
 
   /** The state shown. */
@@ -133,18 +116,18 @@ export class Replica {
   emit(event: CommittedEvent): void {
     this.#admit()
     const pending = this.#pending.emit(event)
-    this.#predict(pending, 'predict')
+    this.#showing.predict(pending, 'predict')
     if (pending.shown !== undefined) this.#tell(pathsOf(pending.shown.writes))
   }
 
   /** An own mutate: shown, kept. Throws what the mutator throws; then nothing has happened. */
   mutate(mutator: (state: unknown) => unknown, id: string, at: number): void {
     this.#admit()
-    const shown = this.#runMutator(mutator)
+    const shown = this.#showing.run(mutator)
     // Also what does nothing is on top of the stack of changes until it is taken back.
     if (shown.patch.length === 0) return shown.undo()
     const { writes } = shown
-    this.#pending.mutate({ id, at, mutator, ...this.#made(shown) })
+    this.#pending.mutate({ id, at, mutator, ...this.#showing.made(shown) })
     this.#tell(pathsOf(writes))
   }
 
@@ -323,17 +306,12 @@ export class Replica {
    */
   #rebuild(change: (paths: Set<string>) => void): void {
     const paths = new Set<string>()
-    for (const pending of this.#pending.all.toReversed()) {
-      if (pending.shown === undefined) continue
-      for (const path of pathsOf(pending.shown.writes)) paths.add(path)
-      pending.shown.undo()
-      pending.shown = undefined
-    }
+    this.#showing.takeOff(paths)
     try {
       change(paths)
     } finally {
       this.#takeRefusals()
-      this.#showAgain(paths)
+      this.#showing.again(paths)
       this.#tell([...paths])
       this.#tellSettled()
     }
@@ -421,109 +399,6 @@ export class Replica {
       if (pending.kind === 'mutate' && refusal.code === 'conflict') pending.stale = true
       else this.#pending.giveBack(pending, NamedMasterError.fromFault(refusal))
     }
-  }
-
-  #showAgain(paths: Set<string>): void {
-    // From the first sent mutate that no longer holds, all of them are only shown: the refusal is on its way.
-    let onlyShown = false
-    for (const pending of this.#pending.all) {
-      if (pending.kind === 'emit') {
-        this.#predict(pending, 'rerun')
-      } else if (!pending.sent) {
-        this.#runForSending(pending)
-      } else if (onlyShown || pending.stale || !this.#reapply(pending)) {
-        onlyShown = true
-        const { mutator } = pending
-        if (mutator === undefined) this.#reapply(pending)
-        else pending.shown = this.#attempt(() => this.#runMutator(mutator))
-      }
-      if (pending.shown !== undefined) for (const path of pathsOf(pending.shown.writes)) paths.add(path)
-    }
-  }
-
-  #predict(pending: PendingEmit, phase: 'predict' | 'rerun'): void {
-    // Most slaves predict little: what runs nothing must not cost a transaction each time the others are shown again.
-    if (this.#handlers.rests(pending.event, pending.idle)) return
-    const run = { phase, origin: this.#originOf(pending), idle: pending.idle }
-    // A throw only means that there is no prediction: what the master decides is shown.
-    pending.shown = this.#attempt(() =>
-      transact(this.#tree, (transaction) => void this.#handlers.run(transaction, pending.event, run)),
-    )
-  }
-
-  #reapply(pending: PendingMutate): boolean {
-    const transaction = this.#tree.begin()
-    if (!transaction.apply(pending.patch)) {
-      transaction.rollback()
-      return false
-    }
-    pending.shown = transaction.finish()
-    return true
-  }
-
-  /** A mutate that is not on its way: its patch is made anew on what is confirmed by now. */
-  #runForSending(pending: PendingMutate): void {
-    const { mutator } = pending
-    if (mutator === undefined) return this.#judge(pending)
-    try {
-      const change = this.#runMutator(mutator)
-      if (change.patch.length === 0) {
-        change.undo()
-        // What only a guess made empty may yet have something to write.
-        if (!this.#pending.guesses(pending)) this.#pending.drop(pending)
-        return
-      }
-      this.#pending.remake(pending, this.#made(change))
-    } catch (error) {
-      const message = messageOf(error, 'The mutator threw when it was run again')
-      this.#pending.giveBack(pending, new NamedMasterError('mutator-failed', message, { cause: error }))
-    }
-  }
-
-  /** A mutate whose function is gone holds where it still writes over what it wrote over. */
-  #judge(pending: PendingMutate): void {
-    if (this.#pending.waits(pending)) return void this.#reapply(pending)
-    const { patch, guards } = pending
-    const applied = applyGuarded(this.#tree, patch, guards)
-    if (applied === undefined) {
-      const sentence =
-        'What it writes was changed meanwhile, and its function is gone: look at the patch, and do it again'
-      return this.#pending.giveBack(pending, new NamedMasterError('conflict-not-repeatable', sentence))
-    }
-    const { change: shown } = applied
-    this.#pending.remake(pending, { base: this.version, patch, writes: shown.writes, guards, shown })
-  }
-
-  /** A mutate as it is to be sent. For the outbox it is put on once more, to see what it writes over. */
-  #made(shown: Change): Pick<PendingMutate, 'base' | 'patch' | 'writes' | 'guards' | 'shown'> {
-    const { patch, writes } = shown
-    const made = { base: this.version, patch, writes }
-    if (!this.#pending.kept) return { ...made, guards: [], shown }
-    shown.undo()
-    const applied = applyGuarded(this.#tree, patch)
-    if (applied === undefined) throw new TypeError('A patch fits the state it was made on.')
-    return { ...made, guards: applied.guards, shown: applied.change }
-  }
-
-  #runMutator(mutator: (state: unknown) => unknown): Change {
-    const change = transact(this.#tree, (transaction) => {
-      transaction.run((draft) => this.#handlers.exclusively('a mutator', () => mutator(draft)))
-    })
-    if (change.patch.length <= MAX_OPERATIONS) return change
-    change.undo()
-    throw new NamedMasterError('too-large', `A mutate may change ${MAX_OPERATIONS} places; send an event instead`)
-  }
-
-  #attempt<T>(program: () => T): T | undefined {
-    try {
-      return program()
-    } catch {
-      return undefined
-    }
-  }
-
-  #originOf(pending: Pending): EventInfo['origin'] {
-    return this.#client === undefined ? undefined : { client: this.#client, seq: pending.seq }
   }
 
   #moveTo(version: number): void {
